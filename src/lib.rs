@@ -1,0 +1,20 @@
+//! Quorate: a replicated quota ledger.
+//!
+//! Many clients at once ask for shares of limited things. Every command is ordered by Raft and
+//! decided in that order by one pure function, so two requests that fit alone but not together
+//! are never both granted.
+//!
+//! The way of a command, and the module of each step:
+//!
+//! ```text
+//! client ─▶ api ─▶ node ─▶ raft log (quorum, fsync) ─▶ raft state machine ─▶ ledger::apply
+//!    ▲                │                                        │
+//!    └── outcome ─────┘◀───────────────────────────────────────┴─▶ event block, one atomic write
+//! ```
+
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod net;
+pub mod proto;
+pub mod store;

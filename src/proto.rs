@@ -1,0 +1,25 @@
+//! The generated protobuf types. Only `codec`, `api`, `client` and `raft` know of them.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
+
+/// The public API and the event stream.
+pub mod v1 {
+    tonic::include_proto!("quorate.v1");
+
+    /// Descriptors for server reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));
+}
+
+/// What a node keeps on disk.
+pub mod storage {
+    pub mod v1 {
+        tonic::include_proto!("quorate.storage.v1");
+    }
+}
+
+/// Between nodes.
+pub mod peer {
+    pub mod v1 {
+        tonic::include_proto!("quorate.peer.v1");
+    }
+}
