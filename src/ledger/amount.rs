@@ -1,0 +1,148 @@
+//! Exact amounts: decimals at the scale of their resource.
+//!
+//! A resource fixes how many decimals it counts, and every amount of it is kept at exactly that
+//! scale. So there is one representation per value (equal on every node, before and after a
+//! restart), and addition never has to align or round.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+
+/// The largest amount or limit a command may name: 10^18.
+pub const MAX_AMOUNT: Decimal = Decimal::from_parts(0xA764_0000, 0x0DE0_B6B3, 0, false, 0);
+
+/// The most decimals a resource may have.
+pub const MAX_DECIMALS: u8 = 18;
+
+/// A non-negative quantity of one resource, at the scale of that resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(Decimal);
+
+/// Why a number is no amount of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// Below zero.
+    #[error("is negative")]
+    Negative,
+    /// More decimals than the resource has.
+    #[error("has {has} decimals, the resource allows {allowed}")]
+    TooPrecise {
+        /// Decimals of the number, trailing zeros not counted.
+        has: u32,
+        /// Decimals of the resource.
+        allowed: u8,
+    },
+    /// Over 10^18, or too many digits to be counted exactly.
+    #[error("is too large to be counted exactly")]
+    TooLarge,
+}
+
+impl Amount {
+    /// Nothing, at the scale of a resource.
+    pub fn zero(decimals: u8) -> Self {
+        Self(Decimal::new(0, u32::from(decimals)))
+    }
+
+    /// A number as an amount of a resource with `decimals`. Zero is an amount.
+    pub fn new(number: Decimal, decimals: u8) -> Result<Self, AmountError> {
+        if number.is_zero() {
+            return Ok(Self::zero(decimals));
+        }
+        if number.is_sign_negative() {
+            return Err(AmountError::Negative);
+        }
+        let mut number = number.normalize();
+        if number.scale() > u32::from(decimals) {
+            return Err(AmountError::TooPrecise { has: number.scale(), allowed: decimals });
+        }
+        // `rescale` stops early, without an error, when the digits run out.
+        number.rescale(u32::from(decimals));
+        if number.scale() != u32::from(decimals) {
+            return Err(AmountError::TooLarge);
+        }
+        Ok(Self(number))
+    }
+
+    /// The sum, or `None` when it has too many digits to be exact.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        let scale = self.0.scale();
+        assert_eq!(scale, other.0.scale(), "amounts of one resource have one scale");
+        // On overflow `checked_add` may round to a smaller scale instead of failing.
+        self.0.checked_add(other.0).filter(|sum| sum.scale() == scale).map(Self)
+    }
+
+    /// The difference, or `None` when it would be negative.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        let scale = self.0.scale();
+        assert_eq!(scale, other.0.scale(), "amounts of one resource have one scale");
+        if other.0 > self.0 {
+            return None;
+        }
+        let mut difference = self.0.checked_sub(other.0)?;
+        // A zero may come back at scale 0.
+        difference.rescale(scale);
+        Some(Self(difference))
+    }
+
+    /// The difference, or zero when it would be negative.
+    pub fn saturating_sub(self, other: Self) -> Self {
+        self.checked_sub(other).unwrap_or(Self(Decimal::new(0, self.0.scale())))
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// The number without trailing zeros.
+    pub fn number(self) -> Decimal {
+        self.0.normalize()
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Decimal {
+        Decimal::from_str_exact(text).expect("a number")
+    }
+
+    #[test]
+    fn the_largest_amount_is_ten_to_the_eighteenth() {
+        assert_eq!(MAX_AMOUNT, number("1000000000000000000"));
+    }
+
+    #[test]
+    fn trailing_zeros_are_not_precision() {
+        assert_eq!(Amount::new(number("1.50"), 1), Amount::new(number("1.5"), 1));
+        assert_eq!(Amount::new(number("1.55"), 1), Err(AmountError::TooPrecise { has: 2, allowed: 1 }));
+    }
+
+    #[test]
+    fn a_sum_that_would_be_rounded_is_refused() {
+        let most = Amount(Decimal::from_parts(u32::MAX, u32::MAX, u32::MAX, false, 18));
+        let least = Amount(Decimal::from_parts(1, 0, 0, false, 18));
+        assert_eq!(most.checked_add(least), None);
+    }
+
+    #[test]
+    fn an_amount_with_too_many_digits_for_its_scale_is_refused() {
+        assert_eq!(Amount::new(number("100000000000"), 18), Err(AmountError::TooLarge));
+    }
+
+    #[test]
+    fn subtracting_to_zero_keeps_the_scale() {
+        let two = Amount::new(number("2"), 3).expect("an amount");
+        assert_eq!(two.checked_sub(two), Some(Amount::zero(3)));
+        assert_eq!(two.checked_sub(two).map(|zero| zero.0.scale()), Some(3));
+        assert_eq!(Amount::zero(3).checked_sub(two), None);
+        assert_eq!(Amount::zero(3).saturating_sub(two), Amount::zero(3));
+    }
+}

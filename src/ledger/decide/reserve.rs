@@ -1,0 +1,152 @@
+//! Reserving: every line at every ancestor, or nothing.
+
+use super::Decided;
+use super::Decision;
+use super::Rejection;
+use super::State;
+use super::charge::Charge;
+use super::charge::charges;
+use super::quota::quota_name;
+use crate::ledger::amount::Amount;
+use crate::ledger::command::Line;
+use crate::ledger::command::Reserve;
+use crate::ledger::event::Body;
+use crate::ledger::event::ReservedLine;
+use crate::ledger::quota::Limit;
+use crate::ledger::rejection::Blocking;
+use crate::ledger::rejection::Malformed;
+use crate::ledger::rejection::Mismatch;
+use crate::ledger::rejection::Rule;
+use crate::ledger::resource::ResourceId;
+use crate::ledger::scope::Scope;
+
+/// A line whose names were found.
+struct Found<'a> {
+    line: &'a Line,
+    scope: &'a Scope,
+    resource: ResourceId,
+    amount: Amount,
+}
+
+pub(super) fn reserve(state: &State, command: &Reserve) -> Decided {
+    let lines = find_lines(state, command.lines())?;
+    let too_large =
+        || Rejection::Malformed(Malformed::new("lines", "add up to more digits than can be counted exactly"));
+    let charges = charges(state, lines.iter().map(|found| (found.scope.id, found.resource, found.amount)))
+        .ok_or_else(too_large)?;
+    check_governed(state, &lines)?;
+    check_locks(state, &charges)?;
+    check_sequences(state, &lines)?;
+    let mut blocking = Vec::new();
+    let mut touched = Vec::with_capacity(charges.len());
+    for charge in &charges {
+        let account = charge.account(state);
+        let held = account.held.checked_add(charge.amount).ok_or_else(too_large)?;
+        let taken = account.used.checked_add(held).ok_or_else(too_large)?;
+        match account.limit() {
+            Some(limit) if taken > limit => blocking.push(Blocking {
+                quota: quota_name(state, charge.scope, charge.resource),
+                rule: Rule::HardLimit,
+                limit: limit.number(),
+                used: account.used.number(),
+                held: account.held.number(),
+                requested: charge.amount.number(),
+                shortfall: taken.saturating_sub(limit).number(),
+                waiting_can_help: charge.amount <= limit,
+            }),
+            _ => touched.push(charge.touched(state, account.used, held)),
+        }
+    }
+    if !blocking.is_empty() {
+        return Err(Rejection::Denied(blocking));
+    }
+    let lines = lines
+        .into_iter()
+        .map(|found| ReservedLine {
+            scope: found.scope.id,
+            path: found.line.scope.clone(),
+            resource: found.resource,
+            name: found.line.resource.clone(),
+            amount: found.amount,
+        })
+        .collect();
+    Ok(Decision { body: Body::Reserved { lines }, touched })
+}
+
+fn find_lines<'a>(state: &'a State, lines: &'a [Line]) -> Result<Vec<Found<'a>>, Rejection> {
+    let mut found = Vec::with_capacity(lines.len());
+    let mut unknown_scopes = Vec::new();
+    let mut unknown_resources = Vec::new();
+    for (position, line) in lines.iter().enumerate() {
+        let resource = state.resource_id(&line.resource);
+        // Malformed comes before unknown, whatever the line.
+        let amount = match resource {
+            Some(resource) => {
+                Some(Amount::new(line.amount, state.resource(resource).decimals).map_err(|error| {
+                    Rejection::Malformed(Malformed::new(format!("lines[{position}].amount"), error))
+                })?)
+            }
+            None => {
+                unknown_resources.push(line.resource.clone());
+                None
+            }
+        };
+        match (state.scope_at(&line.scope), resource, amount) {
+            (Some(scope), Some(resource), Some(amount)) => {
+                found.push(Found { line, scope, resource, amount })
+            }
+            (None, _, _) => unknown_scopes.push(line.scope.clone()),
+            _ => {}
+        }
+    }
+    if !unknown_scopes.is_empty() {
+        unknown_scopes.dedup();
+        return Err(Rejection::UnknownScopes(unknown_scopes));
+    }
+    if !unknown_resources.is_empty() {
+        unknown_resources.dedup();
+        return Err(Rejection::UnknownResources(unknown_resources));
+    }
+    Ok(found)
+}
+
+/// Some scope on the path of every line must say what is allowed.
+fn check_governed(state: &State, lines: &[Found<'_>]) -> Result<(), Rejection> {
+    let ungoverned: Vec<_> = lines
+        .iter()
+        .filter(|found| {
+            !state
+                .path_up(found.scope.id)
+                .any(|scope| scope.quota(found.resource).is_some_and(|quota| quota.limit != Limit::Inherit))
+        })
+        .map(|found| quota_name(state, found.scope, found.resource))
+        .collect();
+    if ungoverned.is_empty() { Ok(()) } else { Err(Rejection::UnknownQuotas(ungoverned)) }
+}
+
+fn check_locks(state: &State, charges: &[Charge<'_>]) -> Result<(), Rejection> {
+    let locks: Vec<_> = charges
+        .iter()
+        .filter_map(|charge| {
+            let lock = charge.scope.quota(charge.resource)?.lock.clone()?;
+            Some((quota_name(state, charge.scope, charge.resource), lock))
+        })
+        .collect();
+    if locks.is_empty() { Ok(()) } else { Err(Rejection::Locked(locks)) }
+}
+
+fn check_sequences(state: &State, lines: &[Found<'_>]) -> Result<(), Rejection> {
+    let mismatches: Vec<_> = lines
+        .iter()
+        .filter_map(|found| {
+            let expected = found.line.if_sequence?;
+            let actual = found.scope.account(found.resource).map_or(0, |account| account.sequence);
+            (expected != actual).then(|| Mismatch {
+                quota: quota_name(state, found.scope, found.resource),
+                expected,
+                actual,
+            })
+        })
+        .collect();
+    if mismatches.is_empty() { Ok(()) } else { Err(Rejection::SequenceMismatch(mismatches)) }
+}

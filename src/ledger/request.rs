@@ -1,0 +1,152 @@
+//! Requests and their identity: how a command takes effect at most once, for ever, with bounded
+//! memory.
+//!
+//! A request id is a UUIDv7, so it begins with the time at which the client made it. The table of
+//! decided requests is ordered by id and therefore by that time. It forgets from the front: what
+//! lies before a window of log time, and what exceeds its capacity. The greatest forgotten id is
+//! the *floor*, and an id at or below the floor (or older than the window) is refused as expired
+//! without looking at it any further. So an id is either remembered, or refused, or new.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::LogTime;
+use super::Revision;
+use super::command::Command;
+use super::outcome::Verdict;
+
+/// How long a decided request is remembered, in milliseconds of log time; also how far ahead of
+/// the log time an id may lie.
+pub const WINDOW_MS: u64 = 60 * 60 * 1000;
+
+/// How many decided requests are remembered at most.
+pub const CAPACITY: usize = 1_000_000;
+
+/// First 16 bytes of the SHA-256 of the command.
+pub type Fingerprint = [u8; 16];
+
+/// The identity of a command: a UUIDv7, as a number. Ordered by the time in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// From the 16 bytes of a UUID. Anything but a UUIDv7 is refused, with the reason.
+    pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, &'static str> {
+        let id = Self(u128::from_be_bytes(bytes));
+        if bytes[6] >> 4 != 7 || bytes[8] >> 6 != 0b10 {
+            return Err("is not a UUID of version 7");
+        }
+        Ok(id)
+    }
+
+    /// The greatest id with a time before `time_ms`; the floor that lets `time_ms` itself pass.
+    pub(super) fn just_before(time_ms: u64) -> Self {
+        Self((u128::from(time_ms) << 80).saturating_sub(1))
+    }
+
+    /// The 16 bytes of the UUID.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// From the bytes of a floor, which need not be a UUID.
+    pub fn floor_from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// When the client made it, in milliseconds since the Unix epoch by the client's clock.
+    pub fn time_ms(self) -> u64 {
+        u64::try_from(self.0 >> 80).expect("48 bits fit")
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}
+
+/// One command with its identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Made by the client before it sent.
+    pub id: RequestId,
+    /// Tells a repeat from another command under the same id.
+    pub fingerprint: Fingerprint,
+    /// Who asks; "" when nobody said.
+    pub actor: Arc<str>,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// What was decided about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Of the command.
+    pub fingerprint: Fingerprint,
+    /// Of the event.
+    pub revision: Revision,
+    /// What the client was told.
+    pub verdict: Verdict,
+}
+
+/// The decided requests that are remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RequestTable {
+    decided: BTreeMap<RequestId, Decided>,
+    floor: RequestId,
+}
+
+impl RequestTable {
+    pub(super) fn get(&self, id: RequestId) -> Option<&Decided> {
+        self.decided.get(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&RequestId, &Decided)> {
+        self.decided.iter()
+    }
+
+    pub(super) fn floor(&self) -> RequestId {
+        self.floor
+    }
+
+    pub(super) fn restore(&mut self, floor: RequestId) {
+        self.floor = floor;
+    }
+
+    /// Remembers a decision without forgetting others: for restoring.
+    pub(super) fn load(&mut self, id: RequestId, decided: Decided) {
+        self.decided.insert(id, decided);
+    }
+
+    /// The greatest id that is refused at a log time.
+    pub(super) fn floor_at(&self, now: LogTime) -> RequestId {
+        self.floor.max(RequestId::just_before(now.saturating_sub(WINDOW_MS)))
+    }
+
+    /// Remembers a decision and forgets what is too old or too much; the forgotten ids are handed
+    /// to `forgotten`.
+    pub(super) fn insert(
+        &mut self,
+        id: RequestId,
+        decided: Decided,
+        now: LogTime,
+        mut forgotten: impl FnMut(RequestId),
+    ) {
+        self.decided.insert(id, decided);
+        self.floor = self.floor_at(now);
+        while let Some(entry) = self.decided.first_entry() {
+            let oldest = *entry.key();
+            if oldest > self.floor {
+                if self.decided.len() <= CAPACITY {
+                    break;
+                }
+                self.floor = oldest;
+            }
+            self.decided.pop_first();
+            forgotten(oldest);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A node of the tree and the use that is counted at it.
+
+use std::collections::BTreeMap;
+
+use super::amount::Amount;
+use super::name::Name;
+use super::name::Path;
+use super::quota::Limit;
+use super::quota::Quota;
+use super::resource::ResourceId;
+
+/// The number of a scope, given in the order of creation and never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeId(pub u32);
+
+/// A node of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Its number.
+    pub id: ScopeId,
+    /// Its address.
+    pub path: Path,
+    /// What this level is called.
+    pub kind: Name,
+    /// The scope above; `None` at the root of a tree.
+    pub parent: Option<ScopeId>,
+    /// The scopes directly below, by their last segment.
+    pub children: BTreeMap<Box<str>, ScopeId>,
+    /// Use by resource, ascending. A sorted vector: most scopes count few resources.
+    pub(super) accounts: Vec<Account>,
+}
+
+impl Scope {
+    /// The use of a resource at and below this scope; `None` when it was never touched.
+    pub fn account(&self, resource: ResourceId) -> Option<&Account> {
+        let position = self.accounts.binary_search_by_key(&resource, |account| account.resource).ok()?;
+        self.accounts.get(position)
+    }
+
+    /// The quota on a resource, if one is set.
+    pub fn quota(&self, resource: ResourceId) -> Option<&Quota> {
+        self.account(resource)?.quota.as_deref()
+    }
+
+    /// All resources that were ever touched here, ascending.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    pub(super) fn account_mut(&mut self, resource: ResourceId, decimals: u8) -> &mut Account {
+        let position = match self.accounts.binary_search_by_key(&resource, |account| account.resource) {
+            Ok(position) => position,
+            Err(position) => {
+                self.accounts.insert(position, Account::new(resource, decimals));
+                position
+            }
+        };
+        &mut self.accounts[position]
+    }
+}
+
+/// Use of one resource at and below one scope, with the quota on it. Counters are kept with or
+/// without a quota, so that a quota made later starts from the real use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What is counted.
+    pub resource: ResourceId,
+    /// Committed use.
+    pub used: Amount,
+    /// Reserved and not yet committed.
+    pub held: Amount,
+    /// Raised by every event that touches it.
+    pub sequence: u64,
+    /// The policy, if one is set.
+    pub quota: Option<Box<Quota>>,
+}
+
+impl Account {
+    pub(super) fn new(resource: ResourceId, decimals: u8) -> Self {
+        let zero = Amount::zero(decimals);
+        Self { resource, used: zero, held: zero, sequence: 0, quota: None }
+    }
+
+    /// used + held.
+    pub fn taken(&self) -> Amount {
+        self.used.checked_add(self.held).expect("every reservation checked this sum before it was granted")
+    }
+
+    /// The limit when it is an amount.
+    pub fn limit(&self) -> Option<Amount> {
+        match self.quota.as_deref()?.limit {
+            Limit::Amount(limit) => Some(limit),
+            Limit::Unlimited | Limit::Inherit => None,
+        }
+    }
+
+    /// max(0, limit − used − held); `None` without a limit of its own.
+    pub fn available(&self) -> Option<Amount> {
+        Some(self.limit()?.saturating_sub(self.taken()))
+    }
+
+    /// max(0, used + held − limit); `None` without a limit of its own.
+    pub fn over_by(&self) -> Option<Amount> {
+        Some(self.taken().saturating_sub(self.limit()?))
+    }
+}
