@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "quorate/v1/types.proto",
     "quorate/v1/ledger.proto",
     "quorate/v1/quotas.proto",
@@ -11,6 +11,7 @@ const PROTOS: [&str; 8] = [
     "quorate/v1/events.proto",
     "quorate/v1/cluster.proto",
     "quorate/storage/v1/log.proto",
+    "quorate/storage/v1/raft.proto",
     "quorate/peer/v1/peer.proto",
 ];
 
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         // Payloads pass through the log untouched; zero-copy where that pays.
-        .bytes(".quorate.peer.v1.Entry.batch")
+        .bytes(".quorate.storage.v1.Entry.batch")
         .bytes(".quorate.peer.v1.FileChunk.data")
         .compile_fds(descriptors)?;
     Ok(())

@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod codec;
 pub mod ledger;
 pub mod net;
 pub mod proto;

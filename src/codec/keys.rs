@@ -1,0 +1,110 @@
+//! Every key in the stores of a node. Numbers are big-endian, so that byte order is their order.
+//!
+//! | store | space | key | value |
+//! |---|---|---|---|
+//! | log | Meta | `identity` | format byte, then bincode: cluster and node id |
+//! | log | Meta | `vote` | format byte, then bincode of the vote |
+//! | log | Meta | `committed` | format byte, then bincode of the last committed log id |
+//! | log | Meta | `purged` | format byte, then bincode of the last purged log id |
+//! | log | Entries | index, 8 bytes | format byte, then `quorate.storage.v1.Entry` |
+//! | state | Meta | `applied` | format byte, then `quorate.storage.v1.Applied` |
+//! | state | Meta | `checkpoint` | format byte, then the revision of the rows, 8 bytes |
+//! | state | Events | first revision, 8 bytes | format byte, then `quorate.storage.v1.EventBlock` |
+//! | state | Rows | tag, then as below | format byte, then `quorate.storage.v1.Row` |
+//!
+//! | tag | row | rest of the key |
+//! |---|---|---|
+//! | 1 | ledger | – |
+//! | 2 | resource | number, 4 bytes |
+//! | 3 | scope | number, 4 bytes |
+//! | 4 | account | scope, 4 bytes; resource, 4 bytes |
+//! | 5 | hold | revision that created it, 8 bytes |
+//! | 6 | closed hold | revision that closed it, 8 bytes |
+//! | 7 | request | request id, 16 bytes |
+//!
+//! Tags are never used again for something else.
+
+use crate::ledger::Revision;
+use crate::ledger::rows::RowKey;
+
+/// Who this node is.
+pub const IDENTITY: &[u8] = b"identity";
+/// The last vote.
+pub const VOTE: &[u8] = b"vote";
+/// The last committed log id this node knew of.
+pub const COMMITTED: &[u8] = b"committed";
+/// The last purged log id.
+pub const PURGED: &[u8] = b"purged";
+/// How far the state has come.
+pub const APPLIED: &[u8] = b"applied";
+/// The revision of the rows.
+pub const CHECKPOINT: &[u8] = b"checkpoint";
+
+/// The first byte of every value: the version of its format.
+pub const FORMAT: u8 = 1;
+
+/// The key of a log entry.
+pub fn entry(index: u64) -> [u8; 8] {
+    index.to_be_bytes()
+}
+
+/// The key of an event block.
+pub fn block(first: Revision) -> [u8; 8] {
+    first.to_be_bytes()
+}
+
+/// The index or revision in a key of 8 bytes.
+pub fn number(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The key of a row.
+pub fn row(key: RowKey) -> Vec<u8> {
+    let (tag, rest): (u8, &[&[u8]]) = match &key {
+        RowKey::Ledger => (1, &[]),
+        RowKey::Resource(id) => (2, &[&id.0.to_be_bytes()]),
+        RowKey::Scope(id) => (3, &[&id.0.to_be_bytes()]),
+        RowKey::Account(scope, resource) => (4, &[&scope.0.to_be_bytes(), &resource.0.to_be_bytes()]),
+        RowKey::Hold(id) => (5, &[&id.to_be_bytes()]),
+        RowKey::Closed(revision) => (6, &[&revision.to_be_bytes()]),
+        RowKey::Request(id) => (7, &[&id.to_bytes()]),
+    };
+    let mut bytes = vec![tag];
+    rest.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
+/// Before the first and after the last row.
+pub const ROWS: (&[u8], &[u8]) = (&[0], &[0xFF]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::RequestId;
+    use crate::ledger::ResourceId;
+    use crate::ledger::ScopeId;
+
+    #[test]
+    fn rows_have_the_same_order_as_their_keys() {
+        let request = |time: u8| RequestId::floor_from_bytes([time; 16]);
+        let ordered = [
+            RowKey::Ledger,
+            RowKey::Resource(ResourceId(0)),
+            RowKey::Resource(ResourceId(256)),
+            RowKey::Scope(ScopeId(1)),
+            RowKey::Scope(ScopeId(0x0100_0000)),
+            RowKey::Account(ScopeId(1), ResourceId(2)),
+            RowKey::Account(ScopeId(2), ResourceId(1)),
+            RowKey::Hold(1),
+            RowKey::Hold(1 << 40),
+            RowKey::Closed(2),
+            RowKey::Request(request(1)),
+            RowKey::Request(request(200)),
+        ];
+        assert!(ordered.is_sorted());
+        assert!(ordered.map(row).is_sorted());
+        for key in ordered.map(row) {
+            assert!(ROWS.0 < key.as_slice() && key.as_slice() < ROWS.1);
+        }
+    }
+}
