@@ -19,4 +19,5 @@ pub mod codec;
 pub mod ledger;
 pub mod net;
 pub mod proto;
+pub mod raft;
 pub mod store;

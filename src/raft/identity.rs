@@ -1,0 +1,66 @@
+//! Who a data directory belongs to. A directory of another node, another cluster or a newer
+//! format is refused before anything in it is touched.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::types::NodeId;
+use crate::codec::Corrupt;
+use crate::codec::keys;
+use crate::codec::local;
+use crate::store::Batch;
+use crate::store::Durability;
+use crate::store::LogStore;
+use crate::store::Space;
+use crate::store::StoreError;
+
+/// The owner of a data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The number of the node.
+    pub node_id: NodeId,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// It is somebody else's.
+    #[error(
+        "the data directory belongs to node {} of cluster {:?}, but this is node {} of cluster {:?}; \
+         point data_dir at this node's own directory, or at an empty one for a new node",
+        .found.node_id, .found.cluster, .expected.node_id, .expected.cluster
+    )]
+    Foreign {
+        /// Whose it is.
+        found: Identity,
+        /// Who wants it.
+        expected: Identity,
+    },
+    /// The record cannot be read.
+    #[error("read whom the data directory belongs to: {0}")]
+    Corrupt(#[from] Corrupt),
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Identity {
+    /// Checks that the store is this node's; takes possession of a new one, durably.
+    pub async fn claim(&self, store: &dyn LogStore) -> Result<(), IdentityError> {
+        if let Some(bytes) = store.get(Space::Meta, keys::IDENTITY)? {
+            let found: Self = local::decode("the identity of the data directory", &bytes)?;
+            if found == *self {
+                return Ok(());
+            }
+            return Err(IdentityError::Foreign { found, expected: self.clone() });
+        }
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, keys::IDENTITY, local::encode(self));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        store.submit(batch, Durability::Synced, Box::new(move |result| drop(sender.send(result))));
+        let stopped = |_| StoreError::new("claim the data directory", "the store stopped before it was done");
+        Ok(receiver.await.map_err(stopped)??)
+    }
+}

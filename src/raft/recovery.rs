@@ -1,0 +1,124 @@
+//! From the state store back to the state: the rows of the last checkpoint, and the event blocks
+//! since. The Raft log does the rest.
+
+use super::types::LogId;
+use super::types::StoredMembership;
+use super::wire;
+use crate::codec::Corrupt;
+use crate::codec::event;
+use crate::codec::keys;
+use crate::codec::local;
+use crate::codec::rows;
+use crate::ledger::Resource;
+use crate::ledger::ResourceId;
+use crate::ledger::Revision;
+use crate::ledger::State;
+use crate::ledger::rows::Row;
+use crate::proto::storage::v1 as storage;
+use crate::store::Space;
+use crate::store::StateStore;
+use crate::store::StoreError;
+
+/// What a state store holds.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The ledger.
+    pub state: State,
+    /// The last log entry that is in it.
+    pub last_applied: Option<LogId>,
+    /// The last membership that is in it.
+    pub membership: StoredMembership,
+}
+
+/// Why the state cannot be recovered: a fault of this node.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The engine failed.
+    #[error("recover the state: {0}")]
+    Store(#[from] StoreError),
+    /// What it holds cannot be understood.
+    #[error("recover the state: {0}; this node's data is damaged: replace the node")]
+    Corrupt(#[from] Corrupt),
+}
+
+/// Loads the rows and folds the events after them.
+pub fn recover(store: &dyn StateStore) -> Result<Recovered, RecoveryError> {
+    let mut state = load_rows(store)?;
+    fold_events(store, &mut state)?;
+    let Some(bytes) = store.get(Space::Meta, keys::APPLIED)? else {
+        if state.revision() != 0 {
+            return Err(Corrupt::new("the state", "it has events but does not say how far it came").into());
+        }
+        return Ok(Recovered { state, last_applied: None, membership: StoredMembership::default() });
+    };
+    let applied: storage::Applied = local::message("the applied record", &bytes)?;
+    if applied.revision != state.revision() {
+        let problem =
+            format!("it says revision {}, its events end at {}", applied.revision, state.revision());
+        return Err(Corrupt::new("the applied record", problem).into());
+    }
+    Ok(Recovered {
+        state,
+        last_applied: wire::decode_log_id(applied.log_id)?,
+        membership: wire::decode_stored_membership(applied.membership)?,
+    })
+}
+
+/// The rows of the last checkpoint; the empty ledger when there was none yet.
+fn load_rows(store: &dyn StateStore) -> Result<State, RecoveryError> {
+    let Some(bytes) = store.get(Space::Meta, keys::CHECKPOINT)? else {
+        return Ok(State::default());
+    };
+    let payload = local::payload("the checkpoint", &bytes)?;
+    let revision = keys::number(payload).ok_or_else(|| Corrupt::new("the checkpoint", "it is no number"))?;
+    let mut decimals: Vec<u8> = Vec::new();
+    let mut decoded = Vec::new();
+    let mut problem = None;
+    store.scan(Space::Rows, keys::ROWS.0, keys::ROWS.1, &mut |_, value| {
+        match rows::decode(value, &|id: ResourceId| decimals.get(id.0 as usize).copied()) {
+            Ok(row) => {
+                // Resources come before everything that is counted in them.
+                if let Row::Resource(_, Resource { decimals: places, .. }) = &row {
+                    decimals.push(*places);
+                }
+                decoded.push(row);
+            }
+            Err(corrupt) => problem = Some(corrupt),
+        }
+        problem.is_none()
+    })?;
+    if let Some(corrupt) = problem {
+        return Err(corrupt.into());
+    }
+    let state = State::from_rows(decoded).map_err(|error| Corrupt::new("the state", error))?;
+    if state.revision() != revision {
+        let problem = format!("it says revision {revision}, its rows say {}", state.revision());
+        return Err(Corrupt::new("the checkpoint", problem).into());
+    }
+    Ok(state)
+}
+
+fn fold_events(store: &dyn StateStore, state: &mut State) -> Result<(), RecoveryError> {
+    let mut problem = None;
+    let from = keys::block(state.revision() + 1);
+    store.scan(Space::Events, &from, &keys::block(Revision::MAX), &mut |_, value| {
+        problem = fold_block(state, value).err();
+        problem.is_none()
+    })?;
+    problem.map_or(Ok(()), |corrupt| Err(corrupt.into()))
+}
+
+fn fold_block(state: &mut State, value: &[u8]) -> Result<(), Corrupt> {
+    let block: storage::EventBlock = local::message("an event block", value)?;
+    for message in block.events {
+        let decimals =
+            |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
+        let event = event::decode(message, &decimals)?;
+        if event.revision != state.revision() + 1 {
+            let problem = format!("{} follows {}", event.revision, state.revision());
+            return Err(Corrupt::new("the event stream", problem));
+        }
+        state.evolve(&event);
+    }
+    Ok(())
+}

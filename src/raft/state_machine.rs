@@ -1,0 +1,309 @@
+//! The state machine: applies log entries to the ledger and writes what happened.
+//!
+//! Each entry becomes one atomic write of its events together with how far the state has come;
+//! then the client gets its outcomes, then everyone who waits for progress is told. The rows of
+//! the state follow every now and then ([`Applied::checkpoint`]).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
+use std::sync::RwLockWriteGuard;
+
+use futures_util::Stream;
+use futures_util::TryStreamExt as _;
+use openraft::EntryPayload;
+use openraft::OptionalSend;
+use openraft::Snapshot;
+use openraft::storage::EntryResponder;
+use openraft::storage::RaftStateMachine;
+use tokio::sync::watch;
+
+use super::recovery;
+use super::recovery::Recovered;
+use super::recovery::RecoveryError;
+use super::snapshot;
+use super::snapshot::Builder;
+use super::snapshot::SnapshotData;
+use super::types::Entry;
+use super::types::LogId;
+use super::types::Reply;
+use super::types::SnapshotMeta;
+use super::types::StoredMembership;
+use super::types::TypeConfig;
+use super::wire;
+use crate::codec::batch;
+use crate::codec::event;
+use crate::codec::keys;
+use crate::codec::local;
+use crate::codec::rows;
+use crate::ledger;
+use crate::ledger::Event;
+use crate::ledger::Outcome;
+use crate::ledger::Revision;
+use crate::ledger::State;
+use crate::proto::storage::v1 as storage;
+use crate::proto::v1;
+use crate::store::Batch;
+use crate::store::Space;
+use crate::store::StateStore;
+use crate::store::StoreError;
+
+/// Rows are written at the latest when this many changes have come together.
+const CHANGES_PER_CHECKPOINT: usize = 50_000;
+
+/// How far the state has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The last applied log index; `None` before the first.
+    pub index: Option<u64>,
+    /// The last event.
+    pub revision: Revision,
+}
+
+/// What has been applied on this node; shared by the state machine, which alone writes, and
+/// everyone who reads.
+pub struct Applied {
+    store: Arc<dyn StateStore>,
+    current: RwLock<Recovered>,
+    progress: watch::Sender<Progress>,
+    /// The newest snapshot of this run.
+    snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
+}
+
+impl Applied {
+    /// Recovers what a store holds.
+    pub fn open(store: Arc<dyn StateStore>) -> Result<Arc<Self>, RecoveryError> {
+        let recovered = recovery::recover(&*store)?;
+        let progress = progress_of(&recovered);
+        Ok(Arc::new(Self {
+            store,
+            current: RwLock::new(recovered),
+            progress: watch::Sender::new(progress),
+            snapshot: Mutex::new(None),
+        }))
+    }
+
+    /// Reads the state. Nothing may be awaited while the guard lives.
+    pub fn read(&self) -> StateGuard<'_> {
+        StateGuard(self.current())
+    }
+
+    /// Tells of every step forward.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Where received snapshots go.
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        &self.store
+    }
+
+    /// Events from a revision on, in order: whole blocks, until `limit` events are reached.
+    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, io::Error> {
+        let mut events: Vec<v1::Event> = Vec::new();
+        let mut problem = None;
+        // The block that contains `from` may begin before it.
+        let before = self.store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
+        let start = before.map_or_else(|| keys::block(0).to_vec(), |(key, _)| key.to_vec());
+        self.store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| {
+            match local::message::<storage::EventBlock>("an event block", value) {
+                Ok(block) => events.extend(block.events.into_iter().filter(|event| event.revision >= from)),
+                Err(corrupt) => problem = Some(corrupt),
+            }
+            problem.is_none() && events.len() < limit
+        })?;
+        match problem {
+            Some(corrupt) => Err(corrupt.into()),
+            None => {
+                events.truncate(limit);
+                Ok(events)
+            }
+        }
+    }
+
+    /// Writes the rows that changed, if any did. They are durable with the next flush.
+    pub fn checkpoint(&self) -> Result<bool, StoreError> {
+        let mut current = self.current_mut();
+        if current.state.changed_count() == 0 {
+            return Ok(false);
+        }
+        self.checkpoint_locked(&mut current)?;
+        Ok(true)
+    }
+
+    fn checkpoint_locked(&self, current: &mut Recovered) -> Result<(), StoreError> {
+        let state = &mut current.state;
+        let mut batch = Batch::default();
+        for key in state.take_changed() {
+            match state.row(key) {
+                Some(row) => batch.put(Space::Rows, keys::row(key), rows::encode(&row)),
+                None => batch.delete(Space::Rows, keys::row(key)),
+            }
+        }
+        let mut revision = vec![keys::FORMAT];
+        revision.extend_from_slice(&state.revision().to_be_bytes());
+        batch.put(Space::Meta, keys::CHECKPOINT, revision);
+        self.store.write(batch)
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Recovered> {
+        self.current.read().expect("a panic while applying ends the process")
+    }
+
+    fn current_mut(&self) -> RwLockWriteGuard<'_, Recovered> {
+        self.current.write().expect("a panic while applying ends the process")
+    }
+
+    /// Applies one entry: decide, evolve, write. Returns the outcomes for the client.
+    fn apply_entry(&self, entry: Entry) -> Result<Vec<Outcome>, io::Error> {
+        let log_id = entry.log_id;
+        let mut current = self.current_mut();
+        let mut batch = Batch::default();
+        let mut outcomes = Vec::new();
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(membership) => {
+                current.membership = StoredMembership::new(Some(log_id), membership);
+            }
+            EntryPayload::Normal(payload) => {
+                let (time, requests) = batch::decode(&payload.0)?;
+                let applied = ledger::apply(&mut current.state, time, &requests);
+                put_events(&mut batch, &applied.events, log_id);
+                outcomes = applied.outcomes;
+            }
+        }
+        current.last_applied = Some(log_id);
+        put_applied(&mut batch, &current);
+        self.store.write(batch)?;
+        if current.state.changed_count() >= CHANGES_PER_CHECKPOINT {
+            self.checkpoint_locked(&mut current)?;
+        }
+        let progress = progress_of(&current);
+        drop(current);
+        self.progress.send_replace(progress);
+        Ok(outcomes)
+    }
+
+    /// Replaces everything by a received snapshot.
+    fn install(&self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+        let received = match data {
+            SnapshotData::Made(made) => snapshot::copy(&*made, &*self.store)?,
+            SnapshotData::Received(received) => Arc::into_inner(received)
+                .ok_or_else(|| io::Error::other("a received snapshot can be installed once only"))?,
+        };
+        let mut current = self.current_mut();
+        self.store.install(received)?;
+        let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
+        if recovered.last_applied != meta.last_log_id {
+            let problem = format!(
+                "the snapshot was announced at {:?} but contains {:?}",
+                meta.last_log_id, recovered.last_applied
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        *current = recovered;
+        let progress = progress_of(&current);
+        let taken = self.store.snapshot()?;
+        drop(current);
+        self.keep_snapshot(meta.clone(), SnapshotData::Made(taken));
+        self.progress.send_replace(progress);
+        Ok(())
+    }
+
+    fn keep_snapshot(&self, meta: SnapshotMeta, data: SnapshotData) {
+        *self.snapshot.lock().expect("nothing panics while it holds the snapshot") = Some((meta, data));
+    }
+
+    /// Copies the store as it is between two entries.
+    fn take_snapshot(&self) -> Builder {
+        let current = self.current();
+        let meta =
+            SnapshotMeta { last_log_id: current.last_applied, last_membership: current.membership.clone() };
+        let taken = self.store.snapshot();
+        drop(current);
+        if let Ok(snapshot) = &taken {
+            self.keep_snapshot(meta.clone(), SnapshotData::Made(Arc::clone(snapshot)));
+        }
+        Builder { meta, taken }
+    }
+}
+
+/// The state, locked for reading.
+pub struct StateGuard<'a>(RwLockReadGuard<'a, Recovered>);
+
+impl std::ops::Deref for StateGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.state
+    }
+}
+
+fn progress_of(current: &Recovered) -> Progress {
+    Progress {
+        index: current.last_applied.map(|log_id: LogId| log_id.index),
+        revision: current.state.revision(),
+    }
+}
+
+fn put_events(batch: &mut Batch, events: &[Event], log_id: LogId) {
+    let Some(first) = events.first() else {
+        return;
+    };
+    let position = event::Position { term: log_id.leader_id.term, index: log_id.index };
+    let block =
+        storage::EventBlock { events: events.iter().map(|event| event::encode(event, position)).collect() };
+    batch.put(Space::Events, keys::block(first.revision), local::framed(&block));
+}
+
+fn put_applied(batch: &mut Batch, current: &Recovered) {
+    let applied = storage::Applied {
+        log_id: current.last_applied.map(wire::encode_log_id),
+        membership: Some(wire::encode_stored_membership(&current.membership)),
+        revision: current.state.revision(),
+    };
+    batch.put(Space::Meta, keys::APPLIED, local::framed(&applied));
+}
+
+/// What the consensus engine drives.
+pub struct StateMachine(pub Arc<Applied>);
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let current = self.0.current();
+        Ok((current.last_applied, current.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let outcomes = self.0.apply_entry(entry)?;
+            if let Some(responder) = responder {
+                responder.send(Reply { outcomes });
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.0.take_snapshot()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+        self.0.install(meta, data)
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+        let snapshot = self.0.snapshot.lock().expect("nothing panics while it holds the snapshot");
+        Ok(snapshot.clone().map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
