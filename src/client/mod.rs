@@ -1,1 +1,127 @@
-//! client
+//! A typed client of the cluster: one method per RPC, on whichever node answers.
+//!
+//! It knows the public protocol, which failures can be tried again elsewhere, and for how long.
+//! It knows nothing of leaders (every node takes every call and forwards what it cannot decide),
+//! of the rules of the ledger, or of how an answer is shown to a person.
+//!
+//! A command carries a `request_id` made before the first try and kept through all of them, so a
+//! repeat returns the first outcome instead of taking effect again.
+
+mod error;
+mod methods;
+mod nodes;
+mod retry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::metadata::Ascii;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+pub use self::error::ClientError;
+pub use self::error::code_name;
+pub use self::error::rejection_of;
+use self::nodes::Nodes;
+pub use self::nodes::channel_settings;
+use self::retry::Jitter;
+/// The messages that the methods take and return.
+pub use crate::proto::v1;
+
+/// The most that one reply may weigh.
+pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The metadata key that says who asks.
+pub const ACTOR_KEY: &str = "quorate-actor";
+
+/// Makes the retry identity of a new command: a UUIDv7, whose time the ledger reads to refuse
+/// repeats that are older than it remembers.
+pub fn new_request_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// Who asks; recorded in the event of every command. Visible ASCII.
+    pub actor: Option<String>,
+    /// How long one call may take with all its tries.
+    pub timeout: Duration,
+    /// How long one node may take before the next is asked.
+    pub try_timeout: Duration,
+    /// Makes the jitter of the pauses repeatable; random when absent.
+    pub seed: Option<u64>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            actor: None,
+            timeout: Duration::from_secs(10),
+            try_timeout: Duration::from_secs(3),
+            seed: None,
+        }
+    }
+}
+
+/// A client of one cluster. Clones share connections and the choice of node.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    nodes: Nodes,
+    actor: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+    try_timeout: Duration,
+    jitter: Jitter,
+}
+
+impl Client {
+    /// A client of the nodes at `endpoints` (`host:port`), any of which it may talk to. Connects
+    /// when it is first used, not here.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Invalid`] when an endpoint or the actor is not well formed.
+    pub fn new(endpoints: &[String], options: ClientOptions) -> Result<Self, ClientError> {
+        Self::over(Nodes::new(endpoints)?, options)
+    }
+
+    /// A client over channels that the caller made, each with the name to show for its node: for
+    /// sockets that are not the operating system's. See [`channel_settings`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Invalid`] when there is no channel or the actor is not well formed.
+    pub fn from_channels(
+        channels: Vec<(String, Channel)>,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        Self::over(Nodes::from_channels(channels)?, options)
+    }
+
+    fn over(nodes: Nodes, options: ClientOptions) -> Result<Self, ClientError> {
+        let actor = options.actor.as_deref().map(actor_value).transpose()?;
+        let jitter = Jitter::new(options.seed.unwrap_or_else(rand::random));
+        let ClientOptions { timeout, try_timeout, .. } = options;
+        Ok(Self { inner: Arc::new(Inner { nodes, actor, timeout, try_timeout, jitter }) })
+    }
+
+    /// The node that answered last, and that the next call asks first.
+    pub fn endpoint(&self) -> &str {
+        let nodes = &self.inner.nodes;
+        nodes.address(nodes.current())
+    }
+}
+
+fn actor_value(actor: &str) -> Result<MetadataValue<Ascii>, ClientError> {
+    MetadataValue::try_from(actor).map_err(|_| ClientError::Invalid {
+        what: "actor".to_owned(),
+        text: actor.to_owned(),
+        problem: "it travels as gRPC metadata: use visible ASCII characters only".to_owned(),
+    })
+}

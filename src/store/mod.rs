@@ -5,9 +5,11 @@
 //! none (`flush`), and can be copied as of one moment (`snapshot`).
 //!
 //! Knows nothing of Raft, protobuf or the ledger: keys and values are bytes. [`rocks`] is the
-//! production implementation.
+//! production implementation, [`simulated`] the one of the deterministic simulation.
 
 pub mod rocks;
+pub mod simulated;
+mod transfer;
 
 use std::fmt;
 use std::future::Future;
@@ -59,6 +61,12 @@ pub enum Space {
     Events,
 }
 
+/// The spaces of a log store. It refuses any other.
+pub(crate) const LOG_SPACES: [Space; 2] = [Space::Meta, Space::Entries];
+
+/// The spaces of a state store. It refuses any other.
+pub(crate) const STATE_SPACES: [Space; 3] = [Space::Meta, Space::Rows, Space::Events];
+
 /// One change of one key space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
@@ -66,7 +74,8 @@ pub enum Op {
     Put(Space, Vec<u8>, Bytes),
     /// Removes a key, there or not.
     Delete(Space, Vec<u8>),
-    /// Removes all keys from the first (inclusive) to the second (exclusive).
+    /// Removes all keys from the first (inclusive) to the second (exclusive); none when they are
+    /// the wrong way round.
     DeleteRange(Space, Vec<u8>, Vec<u8>),
 }
 
@@ -104,7 +113,8 @@ pub enum Durability {
     Lazy,
 }
 
-/// Reading, common to both stores. Reads see every completed write.
+/// Reading, common to both stores. Reads see every completed write. A range that is the wrong way
+/// round is empty. What is damaged is an error, never absent.
 pub trait Read: Send + Sync + 'static {
     /// The value at `key`.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError>;

@@ -1,0 +1,230 @@
+//! What goes wrong on the command line: its exit code, its words for people, its JSON for scripts.
+//!
+//! Knows nothing of the verb that failed.
+
+use std::io;
+
+use serde_json::json;
+use thiserror::Error;
+use tonic::Code;
+use uuid::Uuid;
+
+use super::output::json_value;
+use super::output::one_line;
+use super::rejection;
+use crate::client::ClientError;
+use crate::client::code_name;
+use crate::client::v1;
+use crate::client::v1::rejection::Reason;
+
+const ERROR: u8 = 1;
+const USAGE: u8 = 2;
+const DENIED: u8 = 3;
+const CONFLICT: u8 = 4;
+
+/// Why a verb did not do what it was told.
+#[derive(Debug, Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("writing the answer: {0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Failure {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::Rejected { status, rejection }) => {
+                rejected_code(status.code(), rejection.as_deref())
+            }
+            Self::Client(ClientError::Unknown { .. } | ClientError::Unavailable { .. }) => ERROR,
+            Self::Output(_) => ERROR,
+            Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => USAGE,
+        }
+    }
+
+    /// For standard error: what is wrong, and what can be done. Ends with a line break.
+    pub(super) fn explain(&self, invocation: &[String]) -> String {
+        match self {
+            Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => explain(rejection),
+            Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => format!(
+                "unknown: no answer came in time, and the command may have happened or may yet ({last})\n\
+                 request id: {request_id}\n\
+                 to learn the outcome, repeat the command; it takes effect at most once:\n  {}\n",
+                repeat(invocation, *request_id)
+            ),
+            Self::Client(ClientError::Unknown { request_id: None, last }) => format!(
+                "unknown: no answer came in time, and the change may have happened or may yet ({last})\n\
+                 to learn the outcome: quorate cluster status\n"
+            ),
+            Self::Client(ClientError::Unavailable { .. }) => {
+                format!("error: {self}\ncheck that the cluster runs, or name its nodes with --endpoints\n")
+            }
+            other => format!("error: {other}\n"),
+        }
+    }
+
+    /// One JSON object that says the same to scripts.
+    pub(super) fn json(&self) -> String {
+        let mut error = json!({ "code": self.code(), "message": self.to_string(), "rejection": null });
+        match self {
+            Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => {
+                // Without the details there is still the code and the message.
+                error["rejection"] = json_value(rejection.as_ref()).unwrap_or_default();
+            }
+            Self::Client(ClientError::Unknown { request_id: Some(request_id), .. }) => {
+                error["request_id"] = json!(request_id.to_string());
+            }
+            _ => {}
+        }
+        if let Self::Client(ClientError::Rejected { status, .. }) = self {
+            error["message"] = json!(status.message());
+        }
+        json!({ "error": error }).to_string()
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Client(ClientError::Rejected { status, .. }) => code_name(status.code()),
+            Self::Client(ClientError::Unknown { .. }) => "UNKNOWN_OUTCOME",
+            Self::Client(ClientError::Unavailable { .. }) => code_name(Code::Unavailable),
+            Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => code_name(Code::InvalidArgument),
+            Self::Output(_) => code_name(Code::Internal),
+        }
+    }
+}
+
+fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8 {
+    match (code, rejection.and_then(|rejection| rejection.reason.as_ref())) {
+        (_, Some(Reason::Denied(_) | Reason::Locked(_))) => DENIED,
+        (Code::InvalidArgument, _) => USAGE,
+        (Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition, _) => CONFLICT,
+        _ => ERROR,
+    }
+}
+
+fn explain(rejection: &v1::Rejection) -> String {
+    let label = rejection::label(rejection);
+    let reasons: Vec<String> = rejection::reasons(rejection).iter().map(|reason| one_line(reason)).collect();
+    match &rejection.reason {
+        Some(Reason::Denied(denied)) => {
+            let lines: String = reasons.iter().map(|reason| format!("  {reason}\n")).collect();
+            format!("{label}: {}\n{lines}", one_line(&rejection::denial_headline(denied)))
+        }
+        _ => reasons.iter().map(|reason| format!("{label}: {reason}\n")).collect(),
+    }
+}
+
+/// The command line that repeats this one under the same request id.
+fn repeat(invocation: &[String], request_id: Uuid) -> String {
+    let given = invocation.iter().any(|word| word == "--request-id" || word.starts_with("--request-id="));
+    let mut words = vec!["quorate".to_owned()];
+    if !given {
+        // In front, where no `--` can turn it into an argument of the verb.
+        words.push(format!("--request-id {request_id}"));
+    }
+    words.extend(invocation.iter().map(|word| quoted(word)));
+    words.join(" ")
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::rejection::tests::denied;
+    use super::rejection::tests::quota;
+    use super::rejection::tests::rejection;
+    use super::*;
+
+    fn rejected(code: Code, rejection: Option<v1::Rejection>) -> Failure {
+        Failure::Client(ClientError::Rejected {
+            status: Status::new(code, "said so"),
+            rejection: rejection.map(Box::new),
+        })
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn denied_and_locked_exit_with_3() {
+        assert_eq!(rejected(Code::ResourceExhausted, Some(denied())).exit_code(), 3);
+        let locked = rejection(Reason::Locked(v1::rejection::Locked { locks: vec![] }));
+        assert_eq!(rejected(Code::FailedPrecondition, Some(locked)).exit_code(), 3);
+    }
+
+    #[test]
+    fn an_overloaded_node_is_not_a_denial() {
+        assert_eq!(rejected(Code::ResourceExhausted, None).exit_code(), 1);
+    }
+
+    #[test]
+    fn conflicts_exit_with_4() {
+        let mismatch = v1::rejection::VersionMismatch { quota: quota("acme"), expected: 4, actual: 5 };
+        let mismatch = rejection(Reason::VersionMismatch(mismatch));
+        assert_eq!(rejected(Code::Aborted, Some(mismatch)).exit_code(), 4);
+        assert_eq!(rejected(Code::AlreadyExists, None).exit_code(), 4);
+        assert_eq!(rejected(Code::FailedPrecondition, None).exit_code(), 4);
+    }
+
+    #[test]
+    fn what_the_server_calls_malformed_is_a_usage_error() {
+        assert_eq!(rejected(Code::InvalidArgument, None).exit_code(), 2);
+        assert_eq!(Failure::Usage("no".into()).exit_code(), 2);
+    }
+
+    #[test]
+    fn everything_else_exits_with_1() {
+        assert_eq!(rejected(Code::NotFound, None).exit_code(), 1);
+        assert_eq!(Failure::from(ClientError::Unavailable { last: String::new() }).exit_code(), 1);
+        let unknown = ClientError::Unknown { request_id: None, last: String::new() };
+        assert_eq!(Failure::from(unknown).exit_code(), 1);
+        assert_eq!(Failure::from(io::Error::other("disk full")).exit_code(), 1);
+    }
+
+    #[test]
+    fn a_denial_explains_itself_line_by_line() {
+        assert_eq!(
+            rejected(Code::ResourceExhausted, Some(denied())).explain(&[]),
+            "denied: acme/ml has no room for 16 memory_gb; nothing was reserved\n  \
+             acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help\n"
+        );
+    }
+
+    #[test]
+    fn a_rejection_in_json_keeps_its_details() {
+        let json = rejected(Code::ResourceExhausted, Some(denied())).json();
+        let value: serde_json::Value = serde_json::from_str(&json).expect("valid JSON");
+        assert_eq!(value["error"]["code"], "RESOURCE_EXHAUSTED");
+        assert_eq!(value["error"]["message"], "said so");
+        assert_eq!(value["error"]["rejection"]["denied"]["blocking"][0]["shortfall"], "12");
+    }
+
+    #[test]
+    fn an_unknown_outcome_says_how_to_repeat_the_command() {
+        let request_id = crate::client::new_request_id();
+        let unknown = ClientError::Unknown { request_id: Some(request_id), last: "silence".into() };
+        let text = Failure::from(unknown).explain(&words("quota lock acme gpu --reason it's"));
+        let line = format!("  quorate --request-id {request_id} quota lock acme gpu --reason 'it'\\''s'\n");
+        assert!(text.contains(&format!("request id: {request_id}\n")) && text.ends_with(&line), "{text}");
+    }
+
+    #[test]
+    fn a_repeat_of_a_repeat_has_one_request_id() {
+        let request_id = crate::client::new_request_id();
+        let invocation = words(&format!("--request-id={request_id} commit 3"));
+        assert_eq!(repeat(&invocation, request_id), format!("quorate --request-id={request_id} commit 3"));
+    }
+}

@@ -1,0 +1,93 @@
+//! What can come of a call besides an answer, and what in a gRPC status tells one from the other.
+//!
+//! Knows nothing of retrying or of how an error is shown.
+
+use prost::Message;
+use thiserror::Error;
+use tonic::Code;
+use tonic::Status;
+use tonic_types::pb;
+use uuid::Uuid;
+
+use crate::proto::v1::Rejection;
+
+/// The end of the type URL under which a rejection lies in the details of a status.
+const REJECTION_TYPE: &str = "/quorate.v1.Rejection";
+
+/// Why a call brought no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The cluster decided against it; asking again with the same request_id brings the same.
+    #[error("{}: {}", code_name(status.code()), status.message())]
+    Rejected {
+        /// As the node sent it.
+        status: Status,
+        /// The reason, when the ledger gave one.
+        rejection: Option<Box<Rejection>>,
+    },
+
+    /// The deadline passed after a node may have received the command: it may have happened, or
+    /// may yet. A repeat with the same request_id tells.
+    #[error("the outcome is unknown: {last}")]
+    Unknown {
+        /// The retry identity; absent for changes of the cluster, which have none and whose
+        /// outcome `Cluster.Status` shows.
+        request_id: Option<Uuid>,
+        /// What the last node asked said or failed with.
+        last: String,
+    },
+
+    /// No node answered and nothing was changed by this call: it was a read, or the command
+    /// never left this machine.
+    #[error("no node answered: {last}")]
+    Unavailable {
+        /// What the last node asked said or failed with.
+        last: String,
+    },
+
+    /// Something given to the client is not well formed.
+    #[error("{what} {text:?}: {problem}")]
+    Invalid {
+        /// What was given: "endpoint", "actor".
+        what: String,
+        /// As it was given.
+        text: String,
+        /// What is wrong with it and what to write.
+        problem: String,
+    },
+}
+
+/// The rejection in the details of a status, if there is one.
+pub fn rejection_of(status: &Status) -> Option<Rejection> {
+    if status.details().is_empty() {
+        return None;
+    }
+    // Details that cannot be read leave the code and the message, which say the same in less
+    // detail: nothing is gained by hiding those behind an error of decoding.
+    let details = pb::Status::decode(status.details()).ok()?.details;
+    let found = details.iter().find(|any| any.type_url.ends_with(REJECTION_TYPE))?;
+    Rejection::decode(found.value.as_slice()).ok()
+}
+
+/// The name of a gRPC code as the specification writes it: "RESOURCE_EXHAUSTED".
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,257 @@
+//! One RocksDB instance seen as spaces of ordered bytes: opening, reading, writing, and saying in
+//! plain words what went wrong.
+//!
+//! Knows nothing of threads, generations or when something is flushed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::Cache;
+use rocksdb::ColumnFamily;
+use rocksdb::DB;
+use rocksdb::ErrorKind;
+use rocksdb::FlushOptions;
+use rocksdb::ReadOptions;
+use rocksdb::WriteBatch;
+use rocksdb::WriteOptions;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::properties;
+
+use super::folder::DirectoryLock;
+use super::options;
+use crate::store::Batch;
+use crate::store::LOG_SPACES;
+use crate::store::Op;
+use crate::store::STATE_SPACES;
+use crate::store::Space;
+use crate::store::StoreError;
+
+/// Which of the two instances of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Instance {
+    Log,
+    State,
+}
+
+impl Instance {
+    pub(super) fn spaces(self) -> &'static [Space] {
+        match self {
+            Self::Log => &LOG_SPACES,
+            Self::State => &STATE_SPACES,
+        }
+    }
+
+    fn open(self) -> &'static str {
+        match self {
+            Self::Log => "open the log",
+            Self::State => "open the state",
+        }
+    }
+
+    fn read(self) -> &'static str {
+        match self {
+            Self::Log => "read the log",
+            Self::State => "read the state",
+        }
+    }
+
+    fn write(self) -> &'static str {
+        match self {
+            Self::Log => "append to the log",
+            Self::State => "write the state",
+        }
+    }
+
+    fn flush(self) -> &'static str {
+        match self {
+            Self::Log => "flush the log",
+            Self::State => "flush the state",
+        }
+    }
+}
+
+/// The name of a space on disk. Never changed, never reused.
+pub(super) fn column_name(space: Space) -> &'static str {
+    match space {
+        Space::Meta => "meta",
+        Space::Entries => "entries",
+        Space::Rows => "rows",
+        Space::Events => "events",
+    }
+}
+
+/// An open instance.
+pub(super) struct Engine {
+    // Closed before the lock is let go: fields are dropped in this order.
+    db: DB,
+    instance: Instance,
+    lock: Arc<DirectoryLock>,
+}
+
+impl Engine {
+    /// Opens the instance at `path`. Only with `create` may it, or one of its spaces, be missing.
+    pub(super) fn open(
+        path: &Path,
+        instance: Instance,
+        create: bool,
+        cache: &Cache,
+        lock: Arc<DirectoryLock>,
+    ) -> Result<Self, StoreError> {
+        let options = options::instance(instance, create)?;
+        let db = DB::open_cf_descriptors(&options, path, options::columns(instance, cache))
+            .map_err(|error| StoreError::new(instance.open(), explain_open(path, &error)))?;
+        Ok(Self { db, instance, lock })
+    }
+
+    pub(super) fn lock(&self) -> Arc<DirectoryLock> {
+        Arc::clone(&self.lock)
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let action = self.instance.read();
+        let column = self.column(action, space)?;
+        let value = self.db.get_cf(column, key).map_err(|error| self.failed(action, &error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    pub(super) fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let action = self.instance.read();
+        let column = self.column(action, space)?;
+        if from >= to {
+            return Ok(());
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(column, within(from, to));
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !visit(key, value) {
+                return Ok(());
+            }
+            rows.next();
+        }
+        // An iterator that meets a bad block ends like one that has seen everything.
+        rows.status().map_err(|error| self.failed(action, &error))
+    }
+
+    pub(super) fn last(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        let action = self.instance.read();
+        let column = self.column(action, space)?;
+        if from >= to {
+            return Ok(None);
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(column, within(from, to));
+        rows.seek_to_last();
+        let found =
+            rows.item().map(|(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        rows.status().map_err(|error| self.failed(action, &error))?;
+        Ok(found)
+    }
+
+    /// Adds the changes of `batch` to `merged`.
+    pub(super) fn merge(&self, merged: &mut WriteBatch, batch: &Batch) -> Result<(), StoreError> {
+        let action = self.instance.write();
+        for op in &batch.ops {
+            match op {
+                Op::Put(space, key, value) => merged.put_cf(self.column(action, *space)?, key, value),
+                Op::Delete(space, key) => merged.delete_cf(self.column(action, *space)?, key),
+                // RocksDB fails the whole write over a range that is the wrong way round.
+                Op::DeleteRange(space, from, to) if from >= to => {
+                    self.column(action, *space)?;
+                }
+                Op::DeleteRange(space, from, to) => {
+                    merged.delete_range_cf(self.column(action, *space)?, from, to);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&self, merged: WriteBatch, options: &WriteOptions) -> Result<(), StoreError> {
+        self.db.write_opt(merged, options).map_err(|error| self.failed(self.instance.write(), &error))
+    }
+
+    /// Writes all memtables to disk, up to one moment of all spaces, and waits for it.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let action = self.instance.flush();
+        let mut columns = Vec::new();
+        for &space in self.instance.spaces() {
+            columns.push(self.column(action, space)?);
+        }
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&columns, &options).map_err(|error| self.failed(action, &error))?;
+        self.check_background(action)
+    }
+
+    /// Fails when a flush or a compaction has failed behind the back of the callers. RocksDB would
+    /// try again for as long as it can write at all; a node does not build on a disk that failed.
+    pub(super) fn check_background(&self, action: &'static str) -> Result<(), StoreError> {
+        let count = self.db.property_int_value(properties::BACKGROUND_ERRORS);
+        match count.map_err(|error| self.failed(action, &error))? {
+            None | Some(0) => Ok(()),
+            Some(count) => {
+                let log = self.db.path().join("LOG");
+                let problem = format!("{count} flushes or compactions failed, see {}", log.display());
+                Err(StoreError::new(action, problem))
+            }
+        }
+    }
+
+    /// Makes a copy of what is written now as a new folder `path`, sharing the immutable files.
+    pub(super) fn checkpoint(&self, action: &'static str, path: &Path) -> Result<(), StoreError> {
+        let checkpoint = Checkpoint::new(&self.db).map_err(|error| self.failed(action, &error))?;
+        checkpoint.create_checkpoint(path).map_err(|error| self.failed(action, &error))
+    }
+
+    fn column(&self, action: &'static str, space: Space) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(column_name(space)).ok_or_else(|| {
+            StoreError::new(action, format!("there is no space {space:?} in {}", self.db.path().display()))
+        })
+    }
+
+    fn failed(&self, action: &'static str, error: &rocksdb::Error) -> StoreError {
+        StoreError::new(action, explain(self.db.path(), error))
+    }
+}
+
+fn within(from: &[u8], to: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(from);
+    options.set_iterate_upper_bound(to);
+    options
+}
+
+fn explain(path: &Path, error: &rocksdb::Error) -> String {
+    match error.kind() {
+        ErrorKind::Corruption => damaged(path, error),
+        _ => format!("{}: {error}", path.display()),
+    }
+}
+
+/// At an open, files that are missing are damage too.
+fn explain_open(path: &Path, error: &rocksdb::Error) -> String {
+    let text: &str = error.as_ref();
+    match error.kind() {
+        ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => {
+            format!("another process is using {} ({error})", path.display())
+        }
+        ErrorKind::IOError if text.contains("No such file") => damaged(path, error),
+        ErrorKind::InvalidArgument | ErrorKind::NotFound => damaged(path, error),
+        _ => explain(path, error),
+    }
+}
+
+fn damaged(path: &Path, error: &rocksdb::Error) -> String {
+    format!("{} is damaged: this node must be replaced ({error})", path.display())
+}

@@ -1,0 +1,372 @@
+//! The client and the command line against nodes that answer from a script, in this process.
+
+use std::collections::VecDeque;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use prost::Message;
+use quorate::client::Client;
+use quorate::client::ClientError;
+use quorate::client::ClientOptions;
+use quorate::client::new_request_id;
+use quorate::client::v1::events_server::Events;
+use quorate::client::v1::events_server::EventsServer;
+use quorate::client::v1::ledger_server::Ledger;
+use quorate::client::v1::ledger_server::LedgerServer;
+use quorate::client::v1::rejection::Denied;
+use quorate::client::v1::rejection::Reason;
+use quorate::client::v1::*;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Code;
+use tonic::Request;
+use tonic::Response;
+use tonic::Status;
+use tonic_types::pb;
+
+/// What a node does with one call.
+enum Act {
+    Grant,
+    Refuse(Status),
+    Silence,
+}
+
+/// What a node saw of one call.
+struct Seen {
+    request_id: String,
+    actor: Option<String>,
+    has_deadline: bool,
+}
+
+/// A node that takes reservations as its script says, and grants when the script is over.
+#[derive(Clone)]
+struct Node {
+    address: String,
+    script: Arc<Mutex<VecDeque<Act>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Node {
+    async fn start(script: Vec<Act>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let node = Self {
+            address: listener.local_addr().expect("bound").to_string(),
+            script: Arc::new(Mutex::new(script.into())),
+            seen: Arc::default(),
+        };
+        let server = tonic::transport::Server::builder()
+            .add_service(LedgerServer::new(node.clone()))
+            .add_service(EventsServer::new(node.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        node
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.seen.lock().expect("not poisoned"))
+    }
+}
+
+#[tonic::async_trait]
+impl Ledger for Node {
+    async fn reserve(&self, request: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
+        let text =
+            |key: &str| request.metadata().get(key).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.seen.lock().expect("not poisoned").push(Seen {
+            request_id: request.get_ref().request_id.clone(),
+            actor: text("quorate-actor"),
+            has_deadline: text("grpc-timeout").is_some(),
+        });
+        let act = self.script.lock().expect("not poisoned").pop_front().unwrap_or(Act::Grant);
+        match act {
+            Act::Grant => Ok(Response::new(ReserveResponse { hold_id: 17, revision: 17, replayed: false })),
+            Act::Refuse(status) => Err(status),
+            Act::Silence => std::future::pending().await,
+        }
+    }
+
+    async fn commit(&self, _: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+
+    async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+}
+
+/// How many events the history of each node has.
+const HISTORY: u64 = 50_000;
+
+#[tonic::async_trait]
+impl Events for Node {
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        let ListEventsRequest { from_revision, page_size } = request.into_inner();
+        let next_revision = (from_revision + u64::from(page_size)).min(HISTORY + 1);
+        let event = |revision| Event { revision, actor: "alice".into(), ..Default::default() };
+        let events = (from_revision..next_revision).map(event).collect();
+        Ok(Response::new(ListEventsResponse { events, next_revision, revision: HISTORY }))
+    }
+}
+
+fn client(nodes: &[&Node], options: ClientOptions) -> Client {
+    let endpoints: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
+    Client::new(&endpoints, options).expect("well formed endpoints")
+}
+
+fn lines() -> Vec<Line> {
+    vec![Line {
+        scope: "acme/ml".into(),
+        resource: "memory_gb".into(),
+        amount: "16".into(),
+        if_sequence: None,
+    }]
+}
+
+fn denial() -> (Status, Rejection) {
+    let blocking = Blocking {
+        scope: "acme/ml".into(),
+        resource: "memory_gb".into(),
+        rule: Rule::HardLimit.into(),
+        limit: "20".into(),
+        used: "0".into(),
+        held: "16".into(),
+        requested: "16".into(),
+        shortfall: "12".into(),
+        waiting_can_help: true,
+    };
+    let rejection = Rejection { reason: Some(Reason::Denied(Denied { blocking: vec![blocking] })) };
+    let any = |type_name: &str, value: Vec<u8>| prost_types::Any {
+        type_url: format!("type.googleapis.com/{type_name}"),
+        value,
+    };
+    let details = pb::Status {
+        code: Code::ResourceExhausted as i32,
+        message: "denied".into(),
+        details: vec![
+            any("google.rpc.QuotaFailure", pb::QuotaFailure::default().encode_to_vec()),
+            any("quorate.v1.Rejection", rejection.encode_to_vec()),
+        ],
+    };
+    let status =
+        Status::with_details(Code::ResourceExhausted, "denied: no room", details.encode_to_vec().into());
+    (status, rejection)
+}
+
+fn no_leader() -> Act {
+    Act::Refuse(Status::unavailable("no leader"))
+}
+
+#[tokio::test]
+async fn an_unavailable_node_is_left_for_the_next_with_the_same_request_id() {
+    let one = Node::start(vec![no_leader()]).await;
+    let two = Node::start(vec![]).await;
+    let client = client(&[&one, &two], ClientOptions::default());
+    let request_id = new_request_id();
+
+    let granted = client.reserve(request_id, lines()).await.expect("the second node grants");
+
+    assert_eq!(granted.hold_id, 17);
+    let (at_one, at_two) = (one.seen(), two.seen());
+    assert_eq!((at_one.len(), at_two.len()), (1, 1));
+    assert_eq!(at_one[0].request_id, request_id.to_string());
+    assert_eq!(at_two[0].request_id, request_id.to_string());
+
+    // And the next call begins where the last one ended.
+    client.reserve(new_request_id(), lines()).await.expect("granted");
+    assert_eq!((one.seen().len(), two.seen().len()), (0, 1));
+    assert_eq!(client.endpoint(), two.address);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_reached_is_left_for_the_next() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let nobody = gone.local_addr().expect("bound").to_string();
+    drop(gone);
+    let node = Node::start(vec![]).await;
+    let client = Client::new(&[nobody, node.address.clone()], ClientOptions::default()).expect("well formed");
+    client.reserve(new_request_id(), lines()).await.expect("the second node grants");
+    assert_eq!(client.endpoint(), node.address);
+}
+
+#[tokio::test]
+async fn a_silent_node_is_left_for_the_next_when_its_try_is_over() {
+    let one = Node::start(vec![Act::Silence]).await;
+    let two = Node::start(vec![]).await;
+    let options = ClientOptions { try_timeout: Duration::from_millis(100), ..Default::default() };
+    client(&[&one, &two], options).reserve(new_request_id(), lines()).await.expect("the second node grants");
+    assert!(one.seen()[0].has_deadline, "the node can stop working when nobody waits any more");
+}
+
+#[tokio::test]
+async fn a_command_without_an_answer_until_the_deadline_is_of_unknown_outcome() {
+    let node = Node::start(vec![Act::Silence]).await;
+    let options = ClientOptions { timeout: Duration::from_millis(200), ..Default::default() };
+    let request_id = new_request_id();
+    let error = client(&[&node], options).reserve(request_id, lines()).await.expect_err("nobody answers");
+    assert!(
+        matches!(&error, ClientError::Unknown { request_id: Some(id), .. } if *id == request_id),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_without_a_leader_is_asked_again_until_the_deadline() {
+    let node = Node::start((0..1_000).map(|_| no_leader()).collect()).await;
+    let options = ClientOptions { timeout: Duration::from_millis(300), ..Default::default() };
+    let error = client(&[&node], options).reserve(new_request_id(), lines()).await.expect_err("no leader");
+    assert!(matches!(&error, ClientError::Unknown { last, .. } if last.contains("no leader")), "{error:?}");
+    assert!(node.seen().len() > 1);
+}
+
+#[tokio::test]
+async fn a_command_that_reached_no_node_did_not_happen() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let nobody = gone.local_addr().expect("bound").to_string();
+    drop(gone);
+    let options = ClientOptions { timeout: Duration::from_millis(100), ..Default::default() };
+    let client = Client::new(&[nobody], options).expect("well formed");
+    let error = client.reserve(new_request_id(), lines()).await.expect_err("nobody there");
+    assert!(matches!(error, ClientError::Unavailable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_rejection_is_decoded_and_not_tried_again() {
+    let (status, expected) = denial();
+    let node = Node::start(vec![Act::Refuse(status)]).await;
+    let error = client(&[&node], ClientOptions::default())
+        .reserve(new_request_id(), lines())
+        .await
+        .expect_err("no room");
+    let ClientError::Rejected { status, rejection } = error else { panic!("{error:?}") };
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(rejection, Some(Box::new(expected)));
+    assert_eq!(node.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refusal_of_one_node_is_no_answer_when_another_may_have_carried_out_the_command() {
+    let one = Node::start(vec![Act::Refuse(Status::internal("cut off"))]).await;
+    let two = Node::start(vec![Act::Refuse(Status::resource_exhausted("too many calls"))]).await;
+    let error = client(&[&one, &two], ClientOptions::default())
+        .reserve(new_request_id(), lines())
+        .await
+        .expect_err("no answer");
+    assert!(matches!(error, ClientError::Unknown { request_id: Some(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_actor_goes_with_every_call() {
+    let node = Node::start(vec![no_leader()]).await;
+    let options = ClientOptions { actor: Some("alice".into()), ..Default::default() };
+    client(&[&node], options).reserve(new_request_id(), lines()).await.expect("granted");
+    let actors: Vec<_> = node.seen().into_iter().map(|seen| seen.actor).collect();
+    assert_eq!(actors, [Some("alice".to_owned()), Some("alice".to_owned())]);
+}
+
+/// Runs the program against a node.
+async fn quorate(node: &Node, arguments: &[&str]) -> Output {
+    finished(command(node, arguments).spawn().expect("the program runs")).await
+}
+
+/// What became of the program. Waits aside, since the node answers it from this thread.
+async fn finished(child: Child) -> Output {
+    let waited = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
+    waited.expect("no panic").expect("the program ends")
+}
+
+fn command(node: &Node, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(["--endpoints", &node.address]).args(arguments).env("USER", "bob");
+    for name in ["QUORATE_ENDPOINTS", "QUORATE_OUTPUT", "QUORATE_ACTOR"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn the_program_says_what_was_granted_and_names_its_user() {
+    let node = Node::start(vec![]).await;
+    let done = quorate(&node, &["reserve", "acme/ml:memory_gb=16"]).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(text(&done.stdout), "granted: hold 17 at revision 17\n");
+    assert_eq!(node.seen()[0].actor.as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn the_program_explains_a_denial_to_people_and_to_scripts() {
+    let node = Node::start(vec![Act::Refuse(denial().0)]).await;
+    let done = quorate(&node, &["reserve", "acme/ml:memory_gb=16", "--output", "json"]).await;
+    assert_eq!(done.status.code(), Some(3), "{done:?}");
+    assert!(text(&done.stderr).contains("used 0, held 16, requested 16: short by 12"), "{done:?}");
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    assert_eq!(json["error"]["rejection"]["denied"]["blocking"][0]["scope"], "acme/ml");
+}
+
+#[tokio::test]
+async fn the_program_refuses_malformed_lines_without_asking_anybody() {
+    let node = Node::start(vec![]).await;
+    let done = quorate(&node, &["reserve", "acme/ml=16"]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert!(text(&done.stderr).contains("SCOPE:RESOURCE=AMOUNT[@SEQUENCE]"), "{done:?}");
+    assert!(node.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_program_says_how_to_repeat_a_command_of_unknown_outcome() {
+    let node = Node::start(vec![Act::Silence]).await;
+    let lost = quorate(&node, &["reserve", "acme/ml:memory_gb=16", "--timeout", "500ms"]).await;
+    assert_eq!(lost.status.code(), Some(1), "{lost:?}");
+    let first = node.seen().remove(0).request_id;
+    let hint = format!("--request-id {first} --endpoints {} reserve", node.address);
+    assert!(text(&lost.stderr).contains(&hint), "{lost:?}");
+
+    let again = quorate(&node, &["--request-id", &first, "reserve", "acme/ml:memory_gb=16"]).await;
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert_eq!(node.seen()[0].request_id, first);
+}
+
+#[tokio::test]
+async fn a_request_id_is_refused_where_it_would_say_nothing() {
+    let node = Node::start(vec![]).await;
+    let id = new_request_id().to_string();
+    let done = quorate(&node, &["events", "list", "--request-id", &id]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+}
+
+#[tokio::test]
+async fn events_are_one_json_object_per_line() {
+    let node = Node::start(vec![]).await;
+    let done =
+        quorate(&node, &["events", "list", "--from", "7", "--limit", "1500", "--output", "json"]).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let revisions: Vec<u64> = text(&done.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("one JSON object"))
+        .map(|event| event["revision"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(revisions, (7..1507).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_ends_the_program_in_peace() {
+    let node = Node::start(vec![]).await;
+    let limit = HISTORY.to_string();
+    let mut child = command(&node, &["events", "list", "--limit", &limit]).spawn().expect("the program runs");
+    // Fifty thousand lines do not fit a pipe: the program must run into the closed end.
+    drop(child.stdout.take());
+    let done = finished(child).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(text(&done.stderr), "");
+}
