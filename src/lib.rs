@@ -12,12 +12,15 @@
 //!    └── outcome ─────┘◀───────────────────────────────────────┴─▶ event block, one atomic write
 //! ```
 
+pub mod api;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod ledger;
 pub mod net;
+pub mod node;
 pub mod proto;
 pub mod raft;
+pub mod rng;
 pub mod store;

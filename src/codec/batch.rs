@@ -52,6 +52,11 @@ pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
     })
 }
 
+/// How many bytes a request takes in a log entry.
+pub fn size(request: &Request) -> usize {
+    encode_request(request).encoded_len()
+}
+
 /// Requests as the payload of one log entry.
 pub fn encode(time: LogTime, requests: &[Request]) -> Vec<u8> {
     let requests = requests.iter().map(encode_request).collect();

@@ -1,0 +1,335 @@
+//! Who the nodes are to each other: status, membership, leadership.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use openraft::ChangeMembers;
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tonic::Request;
+
+use super::Error;
+use super::ErrorKind;
+use super::Node;
+use super::no_leader;
+use crate::codec::digest::StateDigest;
+use crate::proto::v1;
+use crate::raft::Member;
+use crate::raft::NodeId;
+
+/// How long another node may take to say how it is.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long it may take when it has to read its whole state for that.
+const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long this node may be without an answer before a poll looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+fn refused(problem: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Refused, problem)
+}
+
+fn fault(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Fault, format!("this node is stopping: {error}"))
+}
+
+impl Node {
+    /// The name of the cluster.
+    pub fn cluster(&self) -> &str {
+        &self.parts.cluster
+    }
+
+    /// Forms the cluster from the configured members.
+    pub async fn initialize(&self) -> Result<Vec<v1::Member>, Error> {
+        let members: BTreeMap<NodeId, Member> = self.parts.members.iter().cloned().collect();
+        if !members.contains_key(&self.parts.id) {
+            return Err(refused("the configuration of this node names no members to form a cluster with"));
+        }
+        self.check_nobody_has_begun(&members).await?;
+        self.parts
+            .raft
+            .initialize(members.clone())
+            .await
+            .map_err(|error| refused(format!("the cluster cannot be formed here: {error}")))?;
+        Ok(members.iter().map(|(id, member)| encode_member(*id, member)).collect())
+    }
+
+    /// A node whose data was lost must not form a second cluster beside the first.
+    async fn check_nobody_has_begun(&self, members: &BTreeMap<NodeId, Member>) -> Result<(), Error> {
+        let nodes = join_all(members.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
+        for node in nodes {
+            let id = node.member.as_ref().map_or(0, |member| member.node_id);
+            if node.term > 0 || node.last_log_index > 0 {
+                return Err(refused(format!(
+                    "the cluster is formed already: node {id} is in term {}",
+                    node.term
+                )));
+            }
+            if node.role() == v1::Role::Unreachable {
+                let problem = node.problem;
+                return Err(Error::unavailable(format!(
+                    "node {id} does not answer ({problem}); start every member before the cluster is formed"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every node this one knows of.
+    pub async fn status(&self, digest: bool) -> v1::StatusResponse {
+        let mut members: BTreeMap<NodeId, Member> = {
+            let metrics = self.parts.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.nodes().map(|(id, member)| (*id, member.clone())).collect()
+        };
+        if members.is_empty() {
+            members = self.parts.members.iter().cloned().collect();
+        }
+        members.entry(self.parts.id).or_default();
+        let nodes = join_all(members.iter().map(|(id, member)| self.status_of(*id, member, digest))).await;
+        v1::StatusResponse { cluster: self.parts.cluster.clone(), nodes }
+    }
+
+    async fn status_of(&self, id: NodeId, member: &Member, digest: bool) -> v1::NodeStatus {
+        if id == self.parts.id {
+            return self.own_status(digest).await;
+        }
+        let asked = async {
+            let mut client = self.relay_client(id, member)?;
+            let request = Request::new(v1::StatusRequest { digest, local: true });
+            let reply =
+                client.status(request).await.map_err(|status| Error::unavailable(status.message()))?;
+            reply.into_inner().nodes.pop().ok_or_else(|| Error::unavailable("it says nothing of itself"))
+        };
+        let limit = if digest { DIGEST_TIMEOUT } else { STATUS_TIMEOUT };
+        let problem = match timeout(limit, asked).await {
+            Ok(Ok(status)) => return status,
+            Ok(Err(error)) => error.problem,
+            Err(_) => format!("no answer within {limit:?}"),
+        };
+        v1::NodeStatus {
+            member: Some(encode_member(id, member)),
+            role: v1::Role::Unreachable.into(),
+            problem,
+            ..Default::default()
+        }
+    }
+
+    /// This node alone.
+    pub async fn own_status(&self, digest: bool) -> v1::NodeStatus {
+        let (revision, time, digest) = {
+            let state = self.state();
+            let digest = if digest { StateDigest::of(&state).to_string() } else { String::new() };
+            (state.revision(), state.time(), digest)
+        };
+        let id = self.parts.id;
+        let metrics = self.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let member = metrics
+            .membership_config
+            .get_node(&id)
+            .or_else(|| self.parts.members.iter().find(|(other, _)| *other == id).map(|(_, member)| member));
+        let index = |log_id: &Option<crate::raft::types::LogId>| log_id.map_or(0, |log_id| log_id.index);
+        v1::NodeStatus {
+            member: Some(encode_member(id, &member.cloned().unwrap_or_default())),
+            role: role(metrics.state).into(),
+            term: metrics.current_term,
+            leader_id: metrics.current_leader.unwrap_or(0),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: index(&metrics.last_applied),
+            snapshot_index: index(&metrics.snapshot),
+            purged_index: index(&metrics.purged),
+            revision,
+            log_time_ms: time,
+            digest,
+            voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            problem: metrics.running_state.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// Adds a node that does not vote.
+    pub async fn add_node(&self, request: v1::AddNodeRequest, deadline: Instant) -> Result<(), Error> {
+        if self.parts.raft.is_leader() {
+            return self.add_node_as_leader(request).await;
+        }
+        let mut client = self.leader_client()?;
+        relayed(client.add_node(super::relay::timed(request, deadline)).await)
+    }
+
+    pub(super) async fn add_node_as_leader(&self, request: v1::AddNodeRequest) -> Result<(), Error> {
+        let member = request.member.ok_or_else(|| Error::new(ErrorKind::Invalid, "member is missing"))?;
+        let (id, member) = crate::raft::wire::decode_member(member);
+        for (field, address) in
+            [("client_address", &member.client_address), ("peer_address", &member.peer_address)]
+        {
+            if !address.contains(':') {
+                let problem = format!("member.{field} is {address:?}; host:port is needed");
+                return Err(Error::new(ErrorKind::Invalid, problem));
+            }
+        }
+        if id == 0 {
+            return Err(Error::new(ErrorKind::Invalid, "member.node_id is 0; node ids begin at 1"));
+        }
+        if self.member(id).is_some() {
+            return Err(refused(format!("node {id} is a member already")));
+        }
+        self.parts.raft.add_learner(id, member, false).await.map_err(change_error).map(drop)
+    }
+
+    /// Gives a node a vote.
+    pub async fn promote_node(
+        &self,
+        request: v1::PromoteNodeRequest,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if self.parts.raft.is_leader() {
+            return self.promote_node_as_leader(request).await;
+        }
+        let mut client = self.leader_client()?;
+        relayed(client.promote_node(super::relay::timed(request, deadline)).await)
+    }
+
+    pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
+        self.known(request.node_id)?;
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
+        self.parts.raft.change_membership(change, true).await.map_err(change_error).map(drop)
+    }
+
+    /// Takes a node out.
+    pub async fn remove_node(&self, request: v1::RemoveNodeRequest, deadline: Instant) -> Result<(), Error> {
+        if self.parts.raft.is_leader() {
+            return self.remove_node_as_leader(request).await;
+        }
+        let mut client = self.leader_client()?;
+        relayed(client.remove_node(super::relay::timed(request, deadline)).await)
+    }
+
+    pub(super) async fn remove_node_as_leader(&self, request: v1::RemoveNodeRequest) -> Result<(), Error> {
+        let id = request.node_id;
+        self.known(id)?;
+        let voters: BTreeSet<NodeId> = {
+            let metrics = self.parts.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.voter_ids().collect()
+        };
+        if voters.len() == 1 && voters.contains(&id) {
+            return Err(refused(format!("node {id} is the only voter: without it there is no cluster")));
+        }
+        let set = BTreeSet::from([id]);
+        let change = if voters.contains(&id) {
+            ChangeMembers::RemoveVoters(set)
+        } else {
+            ChangeMembers::RemoveNodes(set)
+        };
+        self.parts.raft.change_membership(change, false).await.map_err(change_error).map(drop)
+    }
+
+    /// Makes another voter the leader, and waits until it is.
+    pub async fn transfer_leadership(
+        &self,
+        request: v1::TransferLeadershipRequest,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if self.parts.raft.is_leader() {
+            return self.transfer_as_leader(request, deadline).await;
+        }
+        let mut client = self.leader_client()?;
+        relayed(client.transfer_leadership(super::relay::timed(request, deadline)).await)
+    }
+
+    pub(super) async fn transfer_as_leader(
+        &self,
+        request: v1::TransferLeadershipRequest,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let to = request.node_id;
+        self.known(to)?;
+        if !self.parts.raft.is_leader() {
+            return Err(no_leader());
+        }
+        self.parts.raft.trigger().transfer_leader(to).await.map_err(fault)?;
+        while Instant::now() < deadline {
+            if self.leader().is_some_and(|(leader, _)| leader == to) {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(Error::unavailable(format!("node {to} has not become the leader in time; see `cluster status`")))
+    }
+
+    /// Takes a snapshot on this node and waits until the log behind it may be purged.
+    pub async fn take_snapshot(&self, deadline: Instant) -> Result<(), Error> {
+        let wanted = self.applied_index();
+        if wanted == 0 {
+            return Err(refused("this node has applied nothing that a snapshot could hold"));
+        }
+        self.parts.raft.trigger().snapshot().await.map_err(fault)?;
+        while Instant::now() < deadline {
+            let taken = {
+                let metrics = self.parts.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                metrics.snapshot.map_or(0, |log_id| log_id.index)
+            };
+            if taken >= wanted {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(Error::unavailable("the snapshot was not done in time; see `cluster status`"))
+    }
+
+    fn applied_index(&self) -> u64 {
+        self.progress.borrow().index.unwrap_or(0)
+    }
+
+    fn member(&self, id: NodeId) -> Option<Member> {
+        let metrics = self.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_node(&id).cloned()
+    }
+
+    fn known(&self, id: NodeId) -> Result<(), Error> {
+        match self.member(id) {
+            Some(_) => Ok(()),
+            None => Err(refused(format!("node {id} is not a member; see `cluster status`"))),
+        }
+    }
+}
+
+type ChangeError = openraft::errors::RaftError<
+    crate::raft::TypeConfig,
+    openraft::errors::ClientWriteError<crate::raft::TypeConfig>,
+>;
+
+fn change_error(error: ChangeError) -> Error {
+    use openraft::errors::ClientWriteError;
+    use openraft::errors::RaftError;
+    match error {
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => refused(error),
+        RaftError::APIError(error) => Error::unavailable(format!("the leader changed: {error}")),
+        RaftError::Fatal(error) => fault(error),
+    }
+}
+
+fn relayed<T>(result: Result<T, tonic::Status>) -> Result<(), Error> {
+    result.map(drop).map_err(|status| super::relay::answer(&status))
+}
+
+fn encode_member(id: NodeId, member: &Member) -> v1::Member {
+    crate::raft::wire::encode_member(id, member)
+}
+
+fn role(state: ServerState) -> v1::Role {
+    match state {
+        ServerState::Leader => v1::Role::Leader,
+        ServerState::Follower => v1::Role::Follower,
+        ServerState::Candidate => v1::Role::Candidate,
+        ServerState::Learner | ServerState::Shutdown => v1::Role::Learner,
+    }
+}

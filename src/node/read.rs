@@ -1,0 +1,100 @@
+//! Linearizable reads: the log index that a read must have applied, asked of the leader once for
+//! all who wait.
+
+use std::sync::Weak;
+
+use openraft::ReadPolicy;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use super::Error;
+use super::Node;
+use super::no_leader;
+
+/// How many reads may wait.
+const QUEUE: usize = 65_536;
+
+/// A read that waits for its index.
+pub(super) struct Waiting {
+    deadline: Instant,
+    /// It comes from another node that took this one for the leader.
+    relayed: bool,
+    reply: oneshot::Sender<Result<u64, Error>>,
+}
+
+/// Where reads wait.
+pub(super) struct Queue(mpsc::Sender<Waiting>);
+
+pub(super) fn queue() -> (Queue, mpsc::Receiver<Waiting>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Queue(sender), receiver)
+}
+
+impl Queue {
+    /// The index a read must have applied that begins now.
+    pub(super) async fn read_index(&self, deadline: Instant, relayed: bool) -> Result<u64, Error> {
+        let (reply, index) = oneshot::channel();
+        self.0
+            .try_send(Waiting { deadline, relayed, reply })
+            .map_err(|_| Error::unavailable(format!("{QUEUE} reads are waiting; this node is overloaded")))?;
+        match timeout_at(deadline, index).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::unavailable("this node is stopping")),
+            Err(_) => Err(Error::unavailable("no majority of nodes confirmed the leader in time; try again")),
+        }
+    }
+}
+
+/// Asks once for all reads that came while the last question was under way.
+pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut gathered = Vec::new();
+    while waiting.recv_many(&mut gathered, QUEUE).await > 0 {
+        let Some(node) = node.upgrade() else {
+            return;
+        };
+        let (relayed, own): (Vec<_>, Vec<_>) = gathered.drain(..).partition(|waiting| waiting.relayed);
+        if node.parts.raft.is_leader() {
+            let index = node.read_index_as_leader(&own, &relayed).await;
+            own.into_iter().chain(relayed).for_each(|waiting| waiting.answer(index.clone()));
+            continue;
+        }
+        relayed.into_iter().for_each(|waiting| waiting.answer(Err(no_leader())));
+        if let Some(deadline) = latest(&own) {
+            let index = node.ask_read_index(deadline).await;
+            own.into_iter().for_each(|waiting| waiting.answer(index.clone()));
+        }
+    }
+}
+
+fn latest(waiting: &[Waiting]) -> Option<Instant> {
+    waiting.iter().map(|waiting| waiting.deadline).max()
+}
+
+impl Waiting {
+    fn answer(self, index: Result<u64, Error>) {
+        // A caller whose deadline has passed no longer listens.
+        drop(self.reply.send(index));
+    }
+}
+
+impl Node {
+    /// Confirms by a majority that this node still leads.
+    async fn read_index_as_leader(&self, own: &[Waiting], relayed: &[Waiting]) -> Result<u64, Error> {
+        let deadline = latest(own).max(latest(relayed)).unwrap_or_else(Instant::now);
+        let confirmed = self.parts.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match timeout_at(deadline, confirmed).await {
+            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Err(error)) => {
+                Err(Error::unavailable(format!("this node could not confirm that it leads: {error}")))
+            }
+            Err(_) => Err(Error::unavailable("no majority of nodes confirmed the leader in time; try again")),
+        }
+    }
+
+    /// The read index, for another node that took this one for the leader.
+    pub(super) async fn read_index_relayed(&self, deadline: Instant) -> Result<u64, Error> {
+        self.reads.read_index(deadline, true).await
+    }
+}

@@ -1,0 +1,198 @@
+//! What nodes ask of each other on behalf of clients. A relayed call is answered by the node it
+//! reaches or refused; it is never relayed again, so two nodes that take each other for the leader
+//! cannot send a command in circles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Code;
+use tonic::Request;
+use tonic::Response;
+use tonic::Status;
+
+use super::Error;
+use super::ErrorKind;
+use super::Node;
+use super::deadline::deadline;
+use crate::codec::batch;
+use crate::codec::rejection;
+use crate::ledger;
+use crate::ledger::Outcome;
+use crate::proto::peer::v1 as peer;
+use crate::proto::peer::v1::relay_client::RelayClient;
+use crate::proto::peer::v1::relay_server;
+use crate::proto::v1;
+use crate::raft::Member;
+use crate::raft::NodeId;
+use crate::raft::peers::MAX_MESSAGE_BYTES;
+use crate::raft::peers::PeerChannel;
+use crate::raft::peers::Purpose;
+
+/// How long a relayed call may take when it does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Client = RelayClient<PeerChannel>;
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match error.kind {
+            ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Refused => Code::FailedPrecondition,
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::Fault => Code::Internal,
+        };
+        Status::new(code, error.problem)
+    }
+}
+
+/// What another node answered instead of doing it. Whatever is not an answer to the question
+/// leaves it open.
+pub(super) fn answer(status: &Status) -> Error {
+    let kind = match status.code() {
+        Code::FailedPrecondition => ErrorKind::Refused,
+        Code::InvalidArgument => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, status.message())
+}
+
+/// A request that gives up at a deadline, and says so to the other side.
+pub(super) fn timed<T>(message: T, deadline: Instant) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    request
+}
+
+impl Node {
+    pub(super) fn relay_client(&self, id: NodeId, member: &Member) -> Result<Client, Error> {
+        let channel = self
+            .parts
+            .peers
+            .channel(id, &member.peer_address, Purpose::Relay)
+            .map_err(|status| answer(&status))?;
+        Ok(RelayClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client of the leader, which is another node.
+    pub(super) fn leader_client(&self) -> Result<Client, Error> {
+        let (leader, member) = self.other_leader()?;
+        self.relay_client(leader, &member)
+    }
+
+    /// Has commands decided by the leader.
+    pub(super) async fn forward(
+        &self,
+        requests: &[ledger::Request],
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut client = self.leader_client()?;
+        let message = peer::ForwardRequest { requests: requests.iter().map(batch::encode_request).collect() };
+        let reply = client.forward(timed(message, deadline)).await.map_err(|status| answer(&status))?;
+        let outcomes = reply.into_inner().outcomes.into_iter().map(decode_outcome);
+        let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
+        if outcomes.len() == requests.len() {
+            Ok(outcomes)
+        } else {
+            Err(Error::unavailable("the leader answered fewer commands than it was asked"))
+        }
+    }
+
+    /// Asks the leader for the read index.
+    pub(super) async fn ask_read_index(&self, deadline: Instant) -> Result<u64, Error> {
+        let mut client = self.leader_client()?;
+        let request = timed(peer::ReadIndexRequest {}, deadline);
+        let reply = client.read_index(request).await.map_err(|status| answer(&status))?;
+        Ok(reply.into_inner().index)
+    }
+}
+
+fn encode_outcome(outcome: &Outcome) -> peer::Outcome {
+    peer::Outcome {
+        revision: outcome.revision,
+        replayed: outcome.replayed,
+        verdict: Some(rejection::encode_verdict(&outcome.verdict)),
+    }
+}
+
+fn decode_outcome(message: peer::Outcome) -> Result<Outcome, Error> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::unavailable(format!("the answer of the leader makes no sense: {error}"))
+    };
+    let verdict = message.verdict.ok_or_else(|| unreadable(&"it has no verdict"))?;
+    Ok(Outcome {
+        revision: message.revision,
+        replayed: message.replayed,
+        verdict: rejection::decode_verdict(verdict).map_err(|error| unreadable(&error))?,
+    })
+}
+
+/// Answers the other nodes.
+pub struct RelayService(pub Arc<Node>);
+
+#[tonic::async_trait]
+impl relay_server::Relay for RelayService {
+    async fn forward(
+        &self,
+        request: Request<peer::ForwardRequest>,
+    ) -> Result<Response<peer::ForwardReply>, Status> {
+        let deadline = deadline(&request, DEFAULT_TIMEOUT);
+        let requests = request.into_inner().requests.into_iter().map(batch::decode_request);
+        let requests = requests
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|corrupt| Status::invalid_argument(corrupt.to_string()))?;
+        let outcomes = self.0.decide_relayed(requests, deadline).await?;
+        Ok(Response::new(peer::ForwardReply { outcomes: outcomes.iter().map(encode_outcome).collect() }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexReply>, Status> {
+        let index = self.0.read_index_relayed(deadline(&request, DEFAULT_TIMEOUT)).await?;
+        Ok(Response::new(peer::ReadIndexReply { index }))
+    }
+
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        let status = self.0.own_status(request.into_inner().digest).await;
+        Ok(Response::new(v1::StatusResponse { cluster: self.0.cluster().to_owned(), nodes: vec![status] }))
+    }
+
+    async fn add_node(
+        &self,
+        request: Request<v1::AddNodeRequest>,
+    ) -> Result<Response<v1::ClusterChangeResponse>, Status> {
+        self.0.add_node_as_leader(request.into_inner()).await?;
+        Ok(Response::new(v1::ClusterChangeResponse {}))
+    }
+
+    async fn promote_node(
+        &self,
+        request: Request<v1::PromoteNodeRequest>,
+    ) -> Result<Response<v1::ClusterChangeResponse>, Status> {
+        self.0.promote_node_as_leader(request.into_inner()).await?;
+        Ok(Response::new(v1::ClusterChangeResponse {}))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::ClusterChangeResponse>, Status> {
+        self.0.remove_node_as_leader(request.into_inner()).await?;
+        Ok(Response::new(v1::ClusterChangeResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::ClusterChangeResponse>, Status> {
+        let deadline = deadline(&request, DEFAULT_TIMEOUT);
+        self.0.transfer_as_leader(request.into_inner(), deadline).await?;
+        Ok(Response::new(v1::ClusterChangeResponse {}))
+    }
+}
