@@ -15,6 +15,8 @@
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod net;
 pub mod proto;
 pub mod store;
+pub mod telemetry;
