@@ -1,1 +1,3 @@
+//! The program `quorate`.
+
 fn main() {}

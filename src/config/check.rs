@@ -149,7 +149,7 @@ fn check_member_address<'a>(
     match host_and_port(address) {
         None => problems.add(&key, not_an_address(address)),
         Some((_, 0)) => {
-            problems.add(&key, format!("is {address}; others cannot connect to port 0, name the port"))
+            problems.add(&key, format!("is {address}; others cannot connect to port 0, name the port"));
         }
         Some((host, _)) if is_wildcard(host) => {
             problems
