@@ -2,8 +2,7 @@
 # Three nodes on this machine, from deploy/local. Run without arguments for help.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-# The configurations name ./data, and a relative QUORATE_BIN would be lost.
-[[ $QUORATE_BIN == /* ]] || QUORATE_BIN=$PWD/$QUORATE_BIN
+# The configurations name ./data.
 cd "$QUORATE_ROOT"
 
 readonly NODES=(1 2 3)
@@ -27,14 +26,8 @@ Node N serves clients at the port 7100 + N. Its data is in data/nodeN, its log i
 HELP
 }
 
-config_of() { echo "deploy/local/node$1.toml"; }
 log_of() { echo "data/node$1.log"; }
 pid_file_of() { echo "data/node$1.pid"; }
-
-# The address behind `listen` in a section of a node's configuration.
-listen_of() { # NODE SECTION
-    sed -n "/^\[$2\]/,/^\[/ s/^listen *= *\"\(.*\)\".*/\1/p" "$(config_of "$1")"
-}
 
 all_endpoints() {
     local node list=()
@@ -100,11 +93,16 @@ build() {
     [[ -x $QUORATE_BIN ]] || die "the build left no $QUORATE_BIN; unset QUORATE_BIN to use the one that was built"
 }
 
-start_node() {
-    local pid
+require_ports() { # NODE
     [[ -z $(pid_of "$1") ]] || return 0
     require_free "$1" "$(listen_of "$1" client)"
     require_free "$1" "$(listen_of "$1" peer)"
+}
+
+start_node() {
+    local pid
+    [[ -z $(pid_of "$1") ]] || return 0
+    require_ports "$1"
     mkdir -p data
     # Overrides are for one node; three with the same directory or port would harm each other. A
     # session of its own keeps a Ctrl-C of this terminal away.
@@ -165,7 +163,7 @@ form_cluster() {
 wait_for_leader() { # DEADLINE
     local answer
     until answer=$(status_json "$(all_endpoints)") && has_leader "$answer"; do
-        (($SECONDS < $1)) || die "no leader after $UP_SECONDS seconds; the logs are data/node*.log"
+        ((SECONDS < $1)) || die "no leader after $UP_SECONDS seconds; the logs are data/node*.log"
         sleep 0.2
     done
 }
@@ -173,6 +171,8 @@ wait_for_leader() { # DEADLINE
 up() {
     local node pid deadline
     build
+    # Before the first is started, so that a refusal leaves nothing behind.
+    for node in "${NODES[@]}"; do require_ports "$node"; done
     for node in "${NODES[@]}"; do
         pid=$(pid_of "$node")
         if [[ -n $pid ]] && is_paused "$pid"; then

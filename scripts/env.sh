@@ -6,11 +6,21 @@
 #                      finds RocksDB compiled; choose with QUORATE_TARGET_DIR
 #   QUORATE_BIN        the program
 #
-# and the function `die MESSAGE…`: says what is wrong and exits with 1.
+# and the functions
+#
+#   die MESSAGE…             says what is wrong and exits with 1
+#   config_of NODE           the configuration of a node of the local cluster, from QUORATE_ROOT
+#   listen_of NODE SECTION   the address that it listens on: for `client`, for `peer`
 
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
+}
+
+config_of() { echo "deploy/local/node$1.toml"; }
+
+listen_of() {
+    sed -n "/^\[$2\]/,/^\[/ s/^listen *= *\"\(.*\)\".*/\1/p" "$QUORATE_ROOT/$(config_of "$1")"
 }
 
 QUORATE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -41,4 +51,5 @@ if ! command -v cargo >/dev/null && [[ -x ${CARGO_HOME:-${HOME:-}/.cargo}/bin/ca
 fi
 
 QUORATE_BIN=${QUORATE_BIN:-$CARGO_TARGET_DIR/release/quorate}
+[[ $QUORATE_BIN == /* ]] || QUORATE_BIN=$PWD/$QUORATE_BIN
 export QUORATE_ROOT QUORATE_BIN
