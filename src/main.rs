@@ -2,10 +2,24 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use quorate::cli;
 use quorate::cli::Command;
-use quorate::cli::StartArgs;
+use quorate::clock::SystemClock;
+use quorate::config;
+use quorate::config::Config;
+use quorate::config::StartArgs;
+use quorate::net::TcpNet;
+use quorate::rng::SystemRng;
+use quorate::server;
+use quorate::store::rocks::RocksStore;
+use quorate::telemetry;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let (global, command) = cli::parse();
@@ -19,15 +33,60 @@ fn main() -> ExitCode {
 fn run(global: cli::Global, command: Command) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(global, command)),
-        Err(error) => fail(&format!("starting the runtime: {error}")),
+        Err(error) => fail(&format!("start the runtime: {error}")),
     }
 }
 
 fn start(arguments: &StartArgs) -> ExitCode {
-    fail(&format!("this build has no server to start with {}", arguments.config.display()))
+    let config = match config::load(arguments) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string()),
+    };
+    if let Err(error) = telemetry::init(&config.log) {
+        return fail(&error.to_string());
+    }
+    abort_on_panic();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("start the runtime: {error}")),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let handler = |kind| signal(kind).map_err(|error| format!("listen for signals: {error}"));
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut terminate = handler(SignalKind::terminate())?;
+    let parts = server::Parts {
+        store: Box::new(RocksStore::new(config.data_dir.clone())),
+        clock: Arc::new(SystemClock),
+        net: Arc::new(TcpNet),
+        rng: Arc::new(SystemRng),
+    };
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    server::run(config, parts, stop).await.map_err(|error| error.to_string())
+}
+
+/// A panic is a broken invariant, in whatever task it happens: the node must not go on with the
+/// others.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn fail(message: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {message}");
+    // There is nowhere left to say it when this cannot be written.
+    drop(writeln!(std::io::stderr(), "error: {message}"));
     ExitCode::FAILURE
 }

@@ -16,7 +16,6 @@ mod rejection;
 mod scope;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use self::output::Output;
 use crate::client::Client;
 use crate::client::ClientOptions;
 use crate::client::new_request_id;
+use crate::config::StartArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -126,14 +126,6 @@ pub enum Command {
     Cluster(cluster::ClusterCommand),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-}
-
-/// How a node is started. The global options are those of the client verbs and say nothing here.
-#[derive(Debug, Args)]
-pub struct StartArgs {
-    /// The settings of the node, a TOML file
-    #[arg(long, value_name = "PATH")]
-    pub config: PathBuf,
 }
 
 /// Which shell to complete for.

@@ -13,7 +13,7 @@ const LARGEST_PAGE: u32 = 1_000;
 
 /// How much of a list is wanted.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Extent {
+pub(super) struct Extent {
     /// Show at most this many [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,

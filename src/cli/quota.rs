@@ -42,7 +42,7 @@ pub struct QuotaName {
 }
 
 #[derive(Debug, Args)]
-pub struct Guard {
+pub(super) struct Guard {
     /// Only if the quota is at this version; 0: only if there is none yet
     #[arg(long, value_name = "N")]
     if_version: Option<u64>,

@@ -1,0 +1,286 @@
+//! The composition root: puts the parts of a node together and runs them until it is told to stop
+//! or something breaks.
+//!
+//! `main` and the simulation call the same [`run`]; what differs between them comes in as
+//! [`Parts`]. A fault (a failed disk, a damaged record, a broken invariant) ends `run` with an
+//! error, and the process with it: nothing is served on top of a fault.
+
+mod checkpoint;
+mod listen;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::task::JoinSet;
+use tonic_health::server::HealthReporter;
+
+use crate::api;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::net::Listener;
+use crate::net::Net;
+use crate::node;
+use crate::node::Node;
+use crate::node::relay::RelayService;
+use crate::proto::peer::v1::raft_server::RaftServer;
+use crate::proto::peer::v1::relay_server::RelayServer;
+use crate::proto::v1;
+use crate::raft;
+use crate::raft::Applied;
+use crate::raft::Log;
+use crate::raft::Member;
+use crate::raft::NodeId;
+use crate::raft::Peers;
+use crate::raft::Raft;
+use crate::raft::StateMachine;
+use crate::raft::identity::Identity;
+use crate::raft::peers::MAX_MESSAGE_BYTES;
+use crate::raft::peers::Recognize;
+use crate::raft::service::RaftService;
+use crate::rng::Rng;
+use crate::store::Opened;
+use crate::store::Store;
+
+/// How long the calls of clients may take to end when the node stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What the outside world of a node is made of.
+pub struct Parts {
+    /// Where it keeps its data.
+    pub store: Box<dyn Store>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Its sockets.
+    pub net: Arc<dyn Net>,
+    /// Randomness that is not replicated.
+    pub rng: Arc<dyn Rng>,
+}
+
+/// Why a node stopped, other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It cannot listen where it should.
+    #[error("listen on {key} = {address:?}: {source}; is another process using that address?")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Its data cannot be opened.
+    #[error(transparent)]
+    Open(#[from] crate::store::StoreError),
+    /// The data directory is somebody else's.
+    #[error(transparent)]
+    Identity(#[from] raft::identity::IdentityError),
+    /// The log cannot be used.
+    #[error("open the log: {0}")]
+    Log(#[from] raft::log_store::OpenError),
+    /// The state cannot be recovered.
+    #[error(transparent)]
+    Recovery(#[from] raft::recovery::RecoveryError),
+    /// The consensus engine does not start.
+    #[error(transparent)]
+    Start(#[from] raft::StartError),
+    /// Something broke while it ran.
+    #[error("fault: {0}; the node stops rather than serve on top of it")]
+    Fault(String),
+}
+
+/// Runs a node until `stop` completes or something breaks.
+pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    // Before anything is touched: a second process on the same ports ends here.
+    let clients = bind(&*parts.net, "client.listen", &config.client.listen).await?;
+    let peers = bind(&*parts.net, "peer.listen", &config.peer.listen).await?;
+
+    let Opened { log, state } = parts.store.open()?;
+    let identity = Identity { cluster: config.cluster.clone(), node_id: config.node_id };
+    identity.claim(&*log).await?;
+    let applied = Applied::open(state)?;
+    let log = Log::open(log)?;
+
+    let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
+    let raft = raft::start(
+        config.node_id,
+        &config.cluster,
+        &raft_settings(&config),
+        Arc::clone(&connections),
+        log,
+        StateMachine(Arc::clone(&applied)),
+    )
+    .await?;
+
+    let mut tasks = JoinSet::new();
+    let node = Node::start(
+        node::Parts {
+            id: config.node_id,
+            cluster: config.cluster.clone(),
+            members: members(&config),
+            raft: raft.clone(),
+            applied: Arc::clone(&applied),
+            peers: connections,
+            clock: parts.clock,
+            rng: parts.rng,
+        },
+        &mut tasks,
+    );
+    announce(&config, &*clients, &*peers);
+    tasks.spawn(serve_peers(&config, peers, &raft, &applied, &node));
+    let (finish, finished) = tokio::sync::oneshot::channel();
+    let (health, serving) = serve_clients(&config, clients, &node, finished);
+    let mut serving = tokio::spawn(serving);
+    tasks.spawn(report_health(raft.clone(), health));
+
+    let result = tokio::select! {
+        () = stop => Ok(()),
+        fault = broken(&raft) => Err(ServerError::Fault(fault)),
+        fault = checkpoint::run(&applied, Duration::from_millis(config.raft.checkpoint_interval_ms)) => {
+            Err(ServerError::Fault(fault.to_string()))
+        }
+        ended = &mut serving => Err(ServerError::Fault(format!("the client server ended: {ended:?}"))),
+    };
+    if result.is_ok() {
+        tracing::info!("stopping");
+        if finish.send(()).is_err() {
+            tracing::warn!("the client server had ended already");
+        }
+        // Calls that are under way get their answer; streams that go on for ever do not hold up.
+        drop(tokio::time::timeout(DRAIN, &mut serving).await);
+    }
+    serving.abort();
+    tasks.shutdown().await;
+    raft.shutdown()
+        .await
+        .map_err(|error| ServerError::Fault(format!("stop the consensus engine: {error}")))?;
+    if result.is_ok() {
+        checkpoint::finish(&applied).await?;
+        tracing::info!("stopped");
+    }
+    result
+}
+
+async fn bind(net: &dyn Net, key: &'static str, address: &str) -> Result<Box<dyn Listener>, ServerError> {
+    let bound = net.bind(address).await;
+    bound.map_err(|source| ServerError::Bind { key, address: address.to_owned(), source })
+}
+
+fn raft_settings(config: &Config) -> raft::Settings {
+    raft::Settings {
+        heartbeat_ms: config.raft.heartbeat_ms,
+        election_timeout_min_ms: config.raft.election_timeout_min_ms,
+        election_timeout_max_ms: config.raft.election_timeout_max_ms,
+        snapshot_after_entries: config.raft.snapshot_after_entries,
+        keep_entries: config.raft.keep_entries,
+    }
+}
+
+fn members(config: &Config) -> Vec<(NodeId, Member)> {
+    config
+        .members
+        .iter()
+        .map(|member| {
+            let address = Member {
+                client_address: member.client_address.clone(),
+                peer_address: member.peer_address.clone(),
+            };
+            (member.node_id, address)
+        })
+        .collect()
+}
+
+fn announce(config: &Config, clients: &dyn Listener, peers: &dyn Listener) {
+    let address = |listener: &dyn Listener| listener.address().unwrap_or_else(|error| error.to_string());
+    tracing::info!(
+        cluster = config.cluster,
+        node_id = config.node_id,
+        version = env!("CARGO_PKG_VERSION"),
+        clients = address(clients),
+        peers = address(peers),
+        "started"
+    );
+}
+
+/// The answering side of the peer port.
+fn serve_peers(
+    config: &Config,
+    listener: Box<dyn Listener>,
+    raft: &Raft,
+    applied: &Arc<Applied>,
+    node: &Arc<Node>,
+) -> impl Future<Output = ()> + use<> {
+    let recognize = Recognize::new(&config.cluster, config.node_id);
+    let raft = RaftServer::new(RaftService::new(raft.clone(), Arc::clone(applied)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let relay = RelayServer::new(RelayService(Arc::clone(node)))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let router = listen::server()
+        .add_service(tonic::service::interceptor::InterceptedService::new(raft, recognize.clone()))
+        .add_service(tonic::service::interceptor::InterceptedService::new(relay, recognize));
+    async move {
+        if let Err(error) = router.serve_with_incoming(listen::incoming(listener)).await {
+            tracing::error!(%error, "the peer server ended");
+        }
+    }
+}
+
+type Serving = std::pin::Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>;
+
+/// The answering side of the client port, until `finished`.
+fn serve_clients(
+    config: &Config,
+    listener: Box<dyn Listener>,
+    node: &Arc<Node>,
+    finished: tokio::sync::oneshot::Receiver<()>,
+) -> (HealthReporter, Serving) {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors were compiled with the program");
+    let router = listen::server()
+        .add_routes(api::services(node, config.client.max_message_bytes))
+        .add_service(health)
+        .add_service(reflection);
+    let serving = router.serve_with_incoming_shutdown(listen::incoming(listener), async move {
+        // An error means that nobody can say so any more, which comes to the same.
+        drop(finished.await);
+    });
+    (reporter, Box::pin(serving))
+}
+
+/// Says SERVING while there is a leader to decide commands.
+async fn report_health(raft: Raft, reporter: HealthReporter) {
+    let mut metrics = raft.metrics();
+    loop {
+        let led = metrics.borrow_watched().current_leader.is_some();
+        let status =
+            if led { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+        // "" is the whole server.
+        for service in ["", "quorate.v1.Ledger", "quorate.v1.Quotas", "quorate.v1.Query", "quorate.v1.Events"]
+        {
+            reporter.set_service_status(service, status).await;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Completes when the consensus engine has met a fault.
+async fn broken(raft: &Raft) -> String {
+    let mut metrics = raft.metrics();
+    loop {
+        if let Err(fatal) = &metrics.borrow_watched().running_state {
+            return fatal.to_string();
+        }
+        if metrics.changed().await.is_err() {
+            return "the consensus engine ended".to_owned();
+        }
+    }
+}
