@@ -12,6 +12,11 @@
 //!    └── outcome ─────┘◀───────────────────────────────────────┴─▶ event block, one atomic write
 //! ```
 
+// Only here and not in Cargo.toml: a test may unwrap, and its helpers are nobody's interface.
+#![warn(unreachable_pub)]
+#![warn(clippy::unwrap_used)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+
 pub mod api;
 pub mod cli;
 pub mod client;
