@@ -108,6 +108,9 @@ impl fmt::Display for Amount {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::Config;
+
     use super::*;
 
     fn number(text: &str) -> Decimal {
@@ -144,5 +147,78 @@ mod tests {
         assert_eq!(two.checked_sub(two).map(|zero| zero.0.scale()), Some(3));
         assert_eq!(Amount::zero(3).checked_sub(two), None);
         assert_eq!(Amount::zero(3).saturating_sub(two), Amount::zero(3));
+    }
+
+    /// The digits of an amount as an integer, at the scale of its resource.
+    fn digits_of(amount: Amount, decimals: u8) -> i128 {
+        assert_eq!(amount.0.scale(), u32::from(decimals), "an amount is at the scale of its resource");
+        amount.0.mantissa()
+    }
+
+    /// Everything that a `Decimal` can be: 96 bits, a sign and a scale.
+    fn any_number() -> impl Strategy<Value = Decimal> {
+        let digits = prop_oneof![
+            0..1000i128,
+            (0..40u32, 0..1000i128).prop_map(|(zeros, digits)| digits * 10i128.pow(zeros % 26)),
+            0..1i128 << 96,
+            (1i128 << 96) - 100..1i128 << 96,
+        ];
+        (digits, any::<bool>(), 0..=28u32).prop_map(|(digits, negative, scale)| {
+            Decimal::from_i128_with_scale(if negative { -digits } else { digits }, scale)
+        })
+    }
+
+    /// Two amounts of one resource, often with a sum at the edge of what can be counted.
+    fn two_amounts() -> impl Strategy<Value = (u8, i128, i128)> {
+        let digits = || prop_oneof![0..100i128, 0..1i128 << 96, (1i128 << 96) - 100..1i128 << 96];
+        let far_apart = (digits(), digits());
+        let at_the_edge = (0..1i128 << 96, -3..3i128)
+            .prop_map(|(digits, off)| (digits, ((1i128 << 96) - digits + off).clamp(0, (1 << 96) - 1)));
+        (0..=MAX_DECIMALS, prop_oneof![far_apart, at_the_edge])
+            .prop_map(|(decimals, (a, b))| (decimals, a, b))
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 4096, failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn a_number_is_an_amount_exactly_when_its_digits_fit(
+            number in any_number(),
+            decimals in 0..=MAX_DECIMALS,
+        ) {
+            let digits = number.mantissa().abs();
+            let expected = if digits == 0 {
+                Ok(0)
+            } else if number.mantissa() < 0 {
+                Err(AmountError::Negative)
+            } else {
+                let zeros = (0..number.scale()).take_while(|n| digits % 10i128.pow(n + 1) == 0).count() as u32;
+                let (digits, scale) = (digits / 10i128.pow(zeros), number.scale() - zeros);
+                if scale > u32::from(decimals) {
+                    Err(AmountError::TooPrecise { has: scale, allowed: decimals })
+                } else {
+                    let scaled = digits.checked_mul(10i128.pow(u32::from(decimals) - scale));
+                    scaled.filter(|digits| *digits < 1 << 96).ok_or(AmountError::TooLarge)
+                }
+            };
+            let amount = Amount::new(number, decimals);
+            prop_assert_eq!(amount.map(|amount| digits_of(amount, decimals)), expected);
+            if let Ok(amount) = amount {
+                prop_assert_eq!(amount.number(), number);
+                prop_assert_eq!(Amount::new(amount.number(), decimals), Ok(amount));
+            }
+        }
+
+        #[test]
+        fn sums_and_differences_are_those_of_integers((decimals, a, b) in two_amounts()) {
+            let amount = |digits| Amount(Decimal::from_i128_with_scale(digits, u32::from(decimals)));
+            let integer = |amount| digits_of(amount, decimals);
+            let (one, other) = (amount(a), amount(b));
+            prop_assert_eq!(one.checked_add(other).map(integer), Some(a + b).filter(|sum| *sum < 1 << 96));
+            prop_assert_eq!(one.checked_sub(other).map(integer), Some(a - b).filter(|rest| *rest >= 0));
+            prop_assert_eq!(integer(one.saturating_sub(other)), (a - b).max(0));
+            prop_assert_eq!(one.cmp(&other), a.cmp(&b));
+            prop_assert_eq!(one.is_zero(), a == 0);
+        }
     }
 }

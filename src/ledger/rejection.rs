@@ -138,6 +138,6 @@ pub struct Blocking {
     pub requested: Decimal,
     /// used + held + requested − limit.
     pub shortfall: Decimal,
-    /// False when the request exceeds the limit itself.
+    /// False when the request exceeds the limit itself or, of a budget, what is not yet spent of it.
     pub waiting_can_help: bool,
 }

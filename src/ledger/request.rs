@@ -42,7 +42,7 @@ impl RequestId {
 
     /// The greatest id with a time before `time_ms`; the floor that lets `time_ms` itself pass.
     pub(super) fn just_before(time_ms: u64) -> Self {
-        Self((u128::from(time_ms) << 80).saturating_sub(1))
+        Self(u128::from(time_ms).saturating_mul(1 << 80).saturating_sub(1))
     }
 
     /// The 16 bytes of the UUID.

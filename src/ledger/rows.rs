@@ -75,6 +75,21 @@ pub enum Row {
     Request(RequestId, Decided),
 }
 
+impl Row {
+    /// The key it is stored under.
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Ledger { .. } => RowKey::Ledger,
+            Self::Resource(id, _) => RowKey::Resource(*id),
+            Self::Scope { id, .. } => RowKey::Scope(*id),
+            Self::Account(scope, account) => RowKey::Account(*scope, account.resource),
+            Self::Hold(hold) => RowKey::Hold(hold.id),
+            Self::Closed(closing) => RowKey::Closed(closing.revision),
+            Self::Request(id, _) => RowKey::Request(*id),
+        }
+    }
+}
+
 /// Rows that do not make a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows do not make a state: {0}")]
@@ -130,15 +145,19 @@ impl State {
     /// The state that has these rows, which must come in the order of their keys.
     pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Result<Self, BadRows> {
         let mut state = Self::without_resources();
-        let mut begun = false;
+        let mut last = None;
         for row in rows {
-            if !begun && !matches!(row, Row::Ledger { .. }) {
+            let key = row.key();
+            if last.is_none() && key != RowKey::Ledger {
                 return Err(BadRows("the ledger row is missing".into()));
             }
-            begun = true;
+            if last.is_some_and(|last| last >= key) {
+                return Err(BadRows(format!("{key:?} is out of order")));
+            }
+            last = Some(key);
             state.load(row)?;
         }
-        if begun { Ok(state) } else { Err(BadRows("there are none".into())) }
+        if last.is_some() { Ok(state) } else { Err(BadRows("there are none".into())) }
     }
 
     fn load(&mut self, row: Row) -> Result<(), BadRows> {
@@ -156,12 +175,8 @@ impl State {
             }
             Row::Scope { id, name, parent, kind } => self.load_scope(id, &name, parent, kind)?,
             Row::Account(id, account) => {
-                let resource = account.resource;
-                let scope = self.loaded_scope(id)?;
-                if scope.accounts.last().is_some_and(|last| last.resource >= resource) {
-                    return Err(BadRows(format!("account {}/{} is out of order", id.0, resource.0)));
-                }
-                scope.accounts.push(account);
+                // In the order of their resources, because the rows are.
+                self.loaded_scope(id)?.accounts.push(account);
             }
             Row::Hold(hold) => {
                 self.holds.insert(hold.id, hold);
@@ -227,5 +242,54 @@ fn scope_row(scope: &Scope) -> Row {
         name: scope.path.name().into(),
         parent: scope.parent,
         kind: scope.kind.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope_row(id: u32, name: &str, parent: Option<u32>) -> Row {
+        let kind = Name::parse("team").expect("a name");
+        Row::Scope { id: ScopeId(id), name: name.into(), parent: parent.map(ScopeId), kind }
+    }
+
+    fn account_row(scope: u32, resource: u32) -> Row {
+        Row::Account(ScopeId(scope), Account::new(ResourceId(resource), 0))
+    }
+
+    /// A ledger of two scopes, with the rows in between left to the caller.
+    fn load(rows: impl IntoIterator<Item = Row>) -> Result<State, BadRows> {
+        let ledger =
+            Row::Ledger { revision: 2, time: 1, next_scope: ScopeId(2), request_floor: RequestId::default() };
+        let resources = State::default().rows().skip(1).collect::<Vec<_>>();
+        State::from_rows(std::iter::once(ledger).chain(resources).chain(rows))
+    }
+
+    #[test]
+    fn rows_in_the_order_of_their_keys_make_a_state() {
+        let rows =
+            [scope_row(0, "a", None), scope_row(1, "b", Some(0)), account_row(0, 1), account_row(1, 0)];
+        let state = load(rows.clone()).expect("a state");
+        assert!(state.rows().skip(1 + state.resources().len()).eq(rows));
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_together_are_refused() {
+        let (a, b) = (|| scope_row(0, "a", None), || scope_row(1, "b", Some(0)));
+        let cases: [(&str, Vec<Row>); 7] = [
+            ("a scope twice", vec![a(), a()]),
+            ("a scope before its parent", vec![scope_row(0, "b", Some(1)), scope_row(1, "a", None)]),
+            ("a scope beyond the last", vec![a(), b(), scope_row(2, "c", Some(0))]),
+            ("an account of no scope", vec![a(), account_row(1, 0)]),
+            ("an account before another", vec![a(), account_row(0, 1), account_row(0, 0)]),
+            ("a second ledger", vec![a(), State::default().ledger_row()]),
+            ("a scope after an account", vec![a(), account_row(0, 0), b()]),
+        ];
+        for (case, rows) in cases {
+            assert!(load(rows).is_err(), "{case} was accepted");
+        }
+        assert!(State::from_rows([]).is_err());
+        assert!(State::from_rows(State::default().rows().skip(1)).is_err());
     }
 }

@@ -18,6 +18,8 @@ use crate::ledger::rejection::Malformed;
 use crate::ledger::rejection::Mismatch;
 use crate::ledger::rejection::Rule;
 use crate::ledger::resource::ResourceId;
+use crate::ledger::resource::ResourceKind;
+use crate::ledger::scope::Account;
 use crate::ledger::scope::Scope;
 
 /// A line whose names were found.
@@ -41,20 +43,15 @@ pub(super) fn reserve(state: &State, command: &Reserve) -> Decided {
     let mut touched = Vec::with_capacity(charges.len());
     for charge in &charges {
         let account = charge.account(state);
-        let held = account.held.checked_add(charge.amount).ok_or_else(too_large)?;
-        let taken = account.used.checked_add(held).ok_or_else(too_large)?;
         match account.limit() {
-            Some(limit) if taken > limit => blocking.push(Blocking {
-                quota: quota_name(state, charge.scope, charge.resource),
-                rule: Rule::HardLimit,
-                limit: limit.number(),
-                used: account.used.number(),
-                held: account.held.number(),
-                requested: charge.amount.number(),
-                shortfall: taken.saturating_sub(limit).number(),
-                waiting_can_help: charge.amount <= limit,
-            }),
-            _ => touched.push(charge.touched(state, account.used, held)),
+            Some(limit) if charge.amount > limit.saturating_sub(account.taken()) => {
+                blocking.push(blocked(state, charge, &account, limit).ok_or_else(too_large)?);
+            }
+            _ => {
+                let held = account.held.checked_add(charge.amount).ok_or_else(too_large)?;
+                account.used.checked_add(held).ok_or_else(too_large)?;
+                touched.push(charge.touched(state, account.used, held));
+            }
         }
     }
     if !blocking.is_empty() {
@@ -73,6 +70,29 @@ pub(super) fn reserve(state: &State, command: &Reserve) -> Decided {
     Ok(Decision { body: Body::Reserved { lines }, touched })
 }
 
+/// Why a charge does not fit a limit; `None` when the shortfall has too many digits.
+fn blocked(state: &State, charge: &Charge<'_>, account: &Account, limit: Amount) -> Option<Blocking> {
+    let taken = account.taken();
+    // Not from used + held + requested: that sum may have too many digits where the limit has not.
+    let shortfall =
+        charge.amount.saturating_sub(limit.saturating_sub(taken)).checked_add(taken.saturating_sub(limit))?;
+    // If everything that can come back came back: what is committed of a budget never does.
+    let room = match state.resource(charge.resource).kind {
+        ResourceKind::Capacity => limit,
+        ResourceKind::Budget => limit.saturating_sub(account.used),
+    };
+    Some(Blocking {
+        quota: quota_name(state, charge.scope, charge.resource),
+        rule: Rule::HardLimit,
+        limit: limit.number(),
+        used: account.used.number(),
+        held: account.held.number(),
+        requested: charge.amount.number(),
+        shortfall: shortfall.number(),
+        waiting_can_help: charge.amount <= room,
+    })
+}
+
 fn find_lines<'a>(state: &'a State, lines: &'a [Line]) -> Result<Vec<Found<'a>>, Rejection> {
     let mut found = Vec::with_capacity(lines.len());
     let mut unknown_scopes = Vec::new();
@@ -87,7 +107,7 @@ fn find_lines<'a>(state: &'a State, lines: &'a [Line]) -> Result<Vec<Found<'a>>,
                 })?)
             }
             None => {
-                unknown_resources.push(line.resource.clone());
+                push_once(&mut unknown_resources, &line.resource);
                 None
             }
         };
@@ -95,19 +115,24 @@ fn find_lines<'a>(state: &'a State, lines: &'a [Line]) -> Result<Vec<Found<'a>>,
             (Some(scope), Some(resource), Some(amount)) => {
                 found.push(Found { line, scope, resource, amount })
             }
-            (None, _, _) => unknown_scopes.push(line.scope.clone()),
+            (None, _, _) => push_once(&mut unknown_scopes, &line.scope),
             _ => {}
         }
     }
     if !unknown_scopes.is_empty() {
-        unknown_scopes.dedup();
         return Err(Rejection::UnknownScopes(unknown_scopes));
     }
     if !unknown_resources.is_empty() {
-        unknown_resources.dedup();
         return Err(Rejection::UnknownResources(unknown_resources));
     }
     Ok(found)
+}
+
+/// Names may come back in other lines, not only in the next one; there are few.
+fn push_once<T: Clone + PartialEq>(names: &mut Vec<T>, name: &T) {
+    if !names.contains(name) {
+        names.push(name.clone());
+    }
 }
 
 /// Some scope on the path of every line must say what is allowed.
