@@ -44,8 +44,11 @@ impl Default for State {
     fn default() -> Self {
         let mut state = Self::without_resources();
         for resource in catalogue() {
-            state.add_resource(resource);
+            let id = state.add_resource(resource);
+            state.changed.push(RowKey::Resource(id));
         }
+        // No checkpoint has written these yet.
+        state.changed.push(RowKey::Ledger);
         state
     }
 }

@@ -292,9 +292,11 @@ impl RaftLogStorage<TypeConfig> for Log {
                 batch.put(Space::Entries, keys::entry(entry.log_id.index), bytes);
                 shared.remember(entry, size);
             }
-            if shared.committed > shared.committed_saved {
+            if let Some(committed) = shared.committed
+                && shared.committed > shared.committed_saved
+            {
                 shared.committed_saved = shared.committed;
-                batch.put(Space::Meta, keys::COMMITTED, local::encode(&shared.committed));
+                batch.put(Space::Meta, keys::COMMITTED, local::encode(&committed));
             }
         }
         let Some(last) = self.shared().last else {
