@@ -203,9 +203,8 @@ before=$(nodes | awk '$3 + 0 > highest { highest = $3 + 0 } END { print highest 
 # The ledger only grows, so its revision names a project that no earlier run has used.
 project=acme/ml-$((before + 1))
 
-tell "A project may use 20 GB of memory. (Organization and resource may be there from an earlier run.)"
+tell "A project may use 20 GB of memory. (The organization may be there from an earlier run.)"
 ensure scope create acme --kind organization
-ensure resource register memory_gb --unit GB
 act scope create "$project" --kind project
 act quota set "$project" memory_gb 20
 

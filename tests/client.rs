@@ -277,6 +277,7 @@ async fn quorate(node: &Node, arguments: &[&str]) -> Output {
 
 /// What became of the program. Waits aside, since the node answers it from this thread.
 async fn finished(child: Child) -> Output {
+    #[allow(clippy::disallowed_methods)] // A real process, waited for on a real thread.
     let waited = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
     waited.expect("no panic").expect("the program ends")
 }

@@ -37,6 +37,7 @@ pub const ACTOR_KEY: &str = "quorate-actor";
 
 /// Makes the retry identity of a new command: a UUIDv7, whose time the ledger reads to refuse
 /// repeats that are older than it remembers.
+#[allow(clippy::disallowed_methods)] // A client is outside of the simulation, which makes its own ids.
 pub fn new_request_id() -> Uuid {
     Uuid::now_v7()
 }
@@ -106,6 +107,7 @@ impl Client {
 
     fn over(nodes: Nodes, options: ClientOptions) -> Result<Self, ClientError> {
         let actor = options.actor.as_deref().map(actor_value).transpose()?;
+        #[allow(clippy::disallowed_methods)] // Unless a simulation gives a seed.
         let jitter = Jitter::new(options.seed.unwrap_or_else(rand::random));
         let ClientOptions { timeout, try_timeout, .. } = options;
         Ok(Self { inner: Arc::new(Inner { nodes, actor, timeout, try_timeout, jitter }) })

@@ -192,7 +192,10 @@ mod tests {
             } else if number.mantissa() < 0 {
                 Err(AmountError::Negative)
             } else {
-                let zeros = (0..number.scale()).take_while(|n| digits % 10i128.pow(n + 1) == 0).count() as u32;
+                let mut zeros = 0;
+                while zeros < number.scale() && digits % 10i128.pow(zeros + 1) == 0 {
+                    zeros += 1;
+                }
                 let (digits, scale) = (digits / 10i128.pow(zeros), number.scale() - zeros);
                 if scale > u32::from(decimals) {
                     Err(AmountError::TooPrecise { has: scale, allowed: decimals })

@@ -113,7 +113,7 @@ fn find_lines<'a>(state: &'a State, lines: &'a [Line]) -> Result<Vec<Found<'a>>,
         };
         match (state.scope_at(&line.scope), resource, amount) {
             (Some(scope), Some(resource), Some(amount)) => {
-                found.push(Found { line, scope, resource, amount })
+                found.push(Found { line, scope, resource, amount });
             }
             (None, _, _) => push_once(&mut unknown_scopes, &line.scope),
             _ => {}

@@ -44,6 +44,7 @@ impl RocksLog {
     pub(super) fn start(engine: Engine) -> Result<Self, StoreError> {
         let engine = Arc::new(engine);
         let (queue, jobs) = mpsc::channel();
+        #[allow(clippy::disallowed_methods)] // The one writer of this log; blocking is its work.
         let writer = thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn({

@@ -165,6 +165,7 @@ impl StateStore for RocksState {
     fn flush(&self) -> StoreFuture<()> {
         let live = self.live();
         let (finished, waiting) = oneshot::channel();
+        #[allow(clippy::disallowed_methods)] // A flush blocks for as long as the disk takes.
         let started = thread::Builder::new().name("state-flush".to_owned()).spawn(move || {
             let result = live.engine.flush();
             // Closes the store if this was its last user, before anyone acts on the result.
