@@ -475,7 +475,10 @@ fn check_nobody_went_further_over(
                     if *set == scope.id && *resource == account.resource)
             });
             let Some(over_by) = account.over_by().filter(|_| !set) else { continue };
-            let was = before.scope(scope.id).account(account.resource).and_then(|account| account.over_by());
+            let was = before
+                .scope(scope.id)
+                .account(account.resource)
+                .and_then(quorate::ledger::scope::Account::over_by);
             let was = was.map_or(0, |amount| units(amount.number()));
             prop_assert!(units(over_by.number()) <= was, "{} went over its limit", scope.path);
         }
