@@ -291,6 +291,7 @@ fn explain(rejection: &Rejection) -> (String, Vec<String>) {
         Rejection::SequenceMismatch(found) => {
             ("sequence mismatch".into(), found.iter().map(mismatch).collect())
         }
+        Rejection::Uncountable(quotas) => ("uncountable".into(), quotas.iter().map(quota).collect()),
         Rejection::LimitConflict { quota: name, other, problem } => (
             format!("limit conflict of {} with {}", quota(name), quota(other)),
             vec![format!("the limit {problem}")],

@@ -3,8 +3,9 @@
 //! After every entry the two must agree on every answer with all its numbers and on every counter,
 //! version and sequence. And whatever the model says, these must hold of the ledger alone: use is
 //! conserved, nobody gets further over a limit, limits stay within those above, the events alone
-//! make the same state, the rows alone make the same state, and the rows that are said to have
-//! changed are all that changed.
+//! make the same state, the rows alone make the same state, the rows that are said to have changed
+//! are all that changed, and requests, verdicts, events and rows read back from their encodings as
+//! they were.
 //!
 //! A failure prints the smallest entries that show it. `PROPTEST_RNG_SEED=N` with the number it
 //! prints runs the same cases again.
@@ -28,12 +29,18 @@ use proptest::sample::select;
 use proptest::test_runner::Config;
 use proptest::test_runner::RngSeed;
 use proptest::test_runner::TestRunner;
+use prost::Message as _;
+use quorate::codec;
+use quorate::codec::batch;
+use quorate::codec::rejection;
+use quorate::codec::rows;
 use quorate::ledger::command::*;
 use quorate::ledger::rejection::Mismatch;
 use quorate::ledger::rejection::QuotaName;
 use quorate::ledger::rows::Row;
 use quorate::ledger::rows::RowKey;
 use quorate::ledger::*;
+use quorate::proto::v1;
 use requests::request;
 use requests::request_id;
 use rust_decimal::Decimal;
@@ -251,12 +258,19 @@ impl Pair {
             let kind = if *replayed { "Replayed" } else { kind };
             *self.answers.entry(kind.into()).or_default() += 1;
         }
+        let encoded = batch::encode(self.leader_ms, &requests);
+        prop_assert_eq!(batch::decode(&encoded), Ok((self.leader_ms, requests.clone())));
         let before = self.ledger.clone();
         let applied = apply(&mut self.ledger, self.leader_ms, &requests);
+        for outcome in &applied.outcomes {
+            let verdict = rejection::decode_verdict(rejection::encode_verdict(&outcome.verdict));
+            prop_assert_eq!(verdict.as_ref(), Ok(&outcome.verdict), "a verdict reads back differently");
+        }
         let replies: Vec<Reply> = applied.outcomes.iter().map(reply).collect();
         prop_assert_eq!(&replies, &expected, "answers to {:#?}", requests);
         for event in &applied.events {
             check_changes(&self.folded, event)?;
+            check_event_encoding(&self.folded, event)?;
             self.folded.evolve(event);
         }
         self.check_agreement()?;
@@ -401,6 +415,8 @@ impl Pair {
             match self.ledger.row(changed) {
                 Some(row) => {
                     prop_assert_eq!(row.key(), changed);
+                    let decoded = rows::decode(&rows::encode(&row), &decimals(&self.ledger));
+                    prop_assert_eq!(decoded.as_ref(), Ok(&row), "a row reads back differently");
                     self.rows.insert(changed, row)
                 }
                 None => self.rows.remove(&changed),
@@ -410,6 +426,21 @@ impl Pair {
         prop_assert_eq!(self.ledger.changed_count(), 0);
         Ok(())
     }
+}
+
+/// How many decimals resources have, as the codec asks for it.
+fn decimals(state: &State) -> impl Fn(ResourceId) -> Option<u8> {
+    |id| state.resources().get(id.0 as usize).map(|resource| resource.decimals)
+}
+
+/// An event reads back as it was written, with no more than the state before it at hand.
+fn check_event_encoding(before: &State, event: &Event) -> Result<(), TestCaseError> {
+    let message = codec::event::encode(event, codec::event::Position { term: 1, index: 2 });
+    let bytes = message.encode_to_vec();
+    let message = v1::Event::decode(bytes.as_slice()).expect("an event was just encoded");
+    let decoded = codec::event::decode(message, &decimals(before));
+    prop_assert_eq!(decoded.as_ref(), Ok(event), "an event reads back differently");
+    Ok(())
 }
 
 /// The counters of an event are those before it and the changes that it names.
@@ -548,6 +579,7 @@ fn refusal(rejection: &Rejection) -> Answer {
             Answer::VersionMismatch(place, expected, actual)
         }
         Rejection::SequenceMismatch(found) => Answer::SequenceMismatch(found.iter().map(stale).collect()),
+        Rejection::Uncountable(quotas) => Answer::Uncountable(quotas.iter().map(quota).collect()),
         Rejection::LimitConflict { quota: name, other, .. } => {
             Answer::LimitConflict(quota(name), quota(other))
         }

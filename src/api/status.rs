@@ -33,7 +33,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Bad input.
 pub(super) fn malformed(error: &Malformed) -> Status {
     let rejection = Rejection::Malformed(error.clone());
-    let details = ErrorDetails::with_bad_request_violation(&error.field, &error.problem);
+    let mut details = ErrorDetails::with_bad_request_violation(&error.field, &error.problem);
+    details.set_error_info(reason(&rejection), DOMAIN, HashMap::new());
     with_rejection(Code::InvalidArgument, &rejection, details)
 }
 
@@ -100,6 +101,7 @@ fn code(rejection: &Rejection) -> Code {
         | Rejection::RequestIdExpired { .. } => Code::FailedPrecondition,
         Rejection::VersionMismatch(_) | Rejection::SequenceMismatch(_) => Code::Aborted,
         Rejection::Denied(_) => Code::ResourceExhausted,
+        Rejection::Uncountable(_) => Code::OutOfRange,
     }
 }
 
@@ -118,6 +120,7 @@ fn reason(rejection: &Rejection) -> &'static str {
         Rejection::SequenceMismatch(_) => "SEQUENCE_MISMATCH",
         Rejection::LimitConflict { .. } => "LIMIT_CONFLICT",
         Rejection::Denied(_) => "DENIED",
+        Rejection::Uncountable(_) => "UNCOUNTABLE",
         Rejection::RequestIdReused { .. } => "REQUEST_ID_REUSED",
         Rejection::RequestIdExpired { .. } => "REQUEST_ID_EXPIRED",
     }
@@ -166,6 +169,10 @@ fn explain(rejection: &Rejection) -> String {
         Rejection::Denied(blocking) => {
             let blocking: Vec<_> = blocking.iter().map(explain_blocking).collect();
             format!("denied: {}", list(&blocking))
+        }
+        Rejection::Uncountable(quotas) => {
+            let quotas: Vec<_> = quotas.iter().map(quota).collect();
+            format!("with this, {} would have more digits than can be counted exactly", list(&quotas))
         }
         Rejection::RequestIdReused { first } => {
             format!(

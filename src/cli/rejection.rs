@@ -23,6 +23,7 @@ pub(super) fn label(rejection: &v1::Rejection) -> &'static str {
         Some(Reason::SequenceMismatch(_)) => "sequence mismatch",
         Some(Reason::Denied(_)) => "denied",
         Some(Reason::LimitConflict(_)) => "limit conflict",
+        Some(Reason::Uncountable(_)) => "too many digits",
         Some(Reason::RequestIdReused(_)) => "request id reused",
         Some(Reason::RequestIdExpired(_)) => "request id expired",
         None => "rejected",
@@ -70,6 +71,10 @@ fn reason(reason: &Reason) -> String {
             hold_state(closed.state()),
             closed.closed_at_revision
         ),
+        Reason::Uncountable(uncountable) => {
+            let quotas: Vec<String> = uncountable.quotas.iter().map(|quota| name(Some(quota))).collect();
+            format!("with this, {} would have more digits than can be counted exactly", quotas.join(", "))
+        }
         Reason::VersionMismatch(mismatch) => {
             moved("version", mismatch.quota.as_ref(), mismatch.expected, mismatch.actual)
         }

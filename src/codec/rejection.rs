@@ -99,6 +99,9 @@ pub fn encode(rejection: &Rejection) -> v1::Rejection {
         Rejection::Denied(blocking) => {
             Reason::Denied(message::Denied { blocking: blocking.iter().map(encode_blocking).collect() })
         }
+        Rejection::Uncountable(quotas) => Reason::Uncountable(message::Uncountable {
+            quotas: quotas.iter().map(encode_quota_name).collect(),
+        }),
         Rejection::RequestIdReused { first } => {
             Reason::RequestIdReused(message::RequestIdReused { first_revision: *first })
         }
@@ -164,6 +167,9 @@ pub fn decode(rejection: v1::Rejection) -> Result<Rejection, Corrupt> {
         },
         Reason::Denied(reason) => {
             Rejection::Denied(reason.blocking.iter().map(decode_blocking).collect::<Result<_, _>>()?)
+        }
+        Reason::Uncountable(reason) => {
+            Rejection::Uncountable(reason.quotas.iter().map(decode_quota_name).collect::<Result<_, _>>()?)
         }
         Reason::RequestIdReused(reason) => Rejection::RequestIdReused { first: reason.first_revision },
         Reason::RequestIdExpired(reason) => {

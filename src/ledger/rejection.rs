@@ -8,9 +8,10 @@
 //! 4. `HoldClosed`
 //! 5. `Locked`
 //! 6. `VersionMismatch`, `SequenceMismatch`
-//! 7. `LimitConflict`, `Denied`
+//! 7. `LimitConflict`, `Uncountable`, `Denied`
 //!
-//! Within one step everything that is wrong is reported, not just the first.
+//! Of one kind everything is reported, not just the first: all unknown scopes, all locks, every
+//! (scope, resource) that has no room.
 
 use rust_decimal::Decimal;
 
@@ -65,6 +66,8 @@ pub enum Rejection {
     },
     /// No room: every blocking (scope, resource), from the root down.
     Denied(Vec<Blocking>),
+    /// Together with what is taken already, the amount has more digits than can be counted exactly.
+    Uncountable(Vec<QuotaName>),
     /// The id was used for another command.
     RequestIdReused {
         /// The event of that command.

@@ -38,6 +38,7 @@ pub enum Answer {
     VersionMismatch(Place, u64, u64),
     SequenceMismatch(Vec<(Place, u64, u64)>),
     LimitConflict(Place, Place),
+    Uncountable(Vec<Place>),
     Denied(Vec<Blocked>),
     Reused(u64),
     Expired(u64),
@@ -388,6 +389,7 @@ impl Model {
 
     fn check_room(&self, places: &[Place], asked: impl Fn(&Place) -> i128) -> Result<(), Answer> {
         let mut blocked = Vec::new();
+        let mut uncountable = Vec::new();
         for place in places {
             let (used, held) = self.use_at(&place.0, &place.1);
             let requested = asked(place);
@@ -395,7 +397,8 @@ impl Model {
             match self.policies.get(place).map(|policy| policy.ceiling) {
                 Some(Ceiling::Amount(limit)) if after > limit => {
                     if !self.countable(after - limit, &place.1) {
-                        return Err(Answer::Malformed("lines".into()));
+                        uncountable.push(place.clone());
+                        continue;
                     }
                     let spent = if self.kinds[&place.1].budget { used } else { 0 };
                     blocked.push(Blocked {
@@ -408,9 +411,12 @@ impl Model {
                         waiting_can_help: spent + requested <= limit,
                     });
                 }
-                _ if !self.countable(after, &place.1) => return Err(Answer::Malformed("lines".into())),
+                _ if !self.countable(after, &place.1) => uncountable.push(place.clone()),
                 _ => {}
             }
+        }
+        if !uncountable.is_empty() {
+            return Err(Answer::Uncountable(uncountable));
         }
         if blocked.is_empty() { Ok(()) } else { Err(Answer::Denied(blocked)) }
     }

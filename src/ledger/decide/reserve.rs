@@ -12,6 +12,7 @@ use crate::ledger::command::Line;
 use crate::ledger::command::Reserve;
 use crate::ledger::event::Body;
 use crate::ledger::event::ReservedLine;
+use crate::ledger::event::Touched;
 use crate::ledger::quota::Limit;
 use crate::ledger::rejection::Blocking;
 use crate::ledger::rejection::Malformed;
@@ -39,24 +40,7 @@ pub(super) fn reserve(state: &State, command: &Reserve) -> Decided {
     check_governed(state, &lines)?;
     check_locks(state, &charges)?;
     check_sequences(state, &lines)?;
-    let mut blocking = Vec::new();
-    let mut touched = Vec::with_capacity(charges.len());
-    for charge in &charges {
-        let account = charge.account(state);
-        match account.limit() {
-            Some(limit) if charge.amount > limit.saturating_sub(account.taken()) => {
-                blocking.push(blocked(state, charge, &account, limit).ok_or_else(too_large)?);
-            }
-            _ => {
-                let held = account.held.checked_add(charge.amount).ok_or_else(too_large)?;
-                account.used.checked_add(held).ok_or_else(too_large)?;
-                touched.push(charge.touched(state, account.used, held));
-            }
-        }
-    }
-    if !blocking.is_empty() {
-        return Err(Rejection::Denied(blocking));
-    }
+    let touched = check_room(state, &charges)?;
     let lines = lines
         .into_iter()
         .map(|found| ReservedLine {
@@ -68,6 +52,40 @@ pub(super) fn reserve(state: &State, command: &Reserve) -> Decided {
         })
         .collect();
     Ok(Decision { body: Body::Reserved { lines }, touched })
+}
+
+/// Every account with the charge added to what it holds, if there is room at all of them.
+fn check_room(state: &State, charges: &[Charge<'_>]) -> Result<Vec<Touched>, Rejection> {
+    let mut touched = Vec::with_capacity(charges.len());
+    let mut blocking = Vec::new();
+    let mut uncountable = Vec::new();
+    for charge in charges {
+        let account = charge.account(state);
+        let counted = match account.limit() {
+            Some(limit) if charge.amount > limit.saturating_sub(account.taken()) => {
+                blocked(state, charge, &account, limit).map(|blocked| blocking.push(blocked))
+            }
+            _ => held_after(&account, charge.amount)
+                .map(|held| touched.push(charge.touched(state, account.used, held))),
+        };
+        if counted.is_none() {
+            uncountable.push(quota_name(state, charge.scope, charge.resource));
+        }
+    }
+    if !uncountable.is_empty() {
+        Err(Rejection::Uncountable(uncountable))
+    } else if !blocking.is_empty() {
+        Err(Rejection::Denied(blocking))
+    } else {
+        Ok(touched)
+    }
+}
+
+/// What would be held, if that and the sum with what is used can be counted.
+fn held_after(account: &Account, amount: Amount) -> Option<Amount> {
+    let held = account.held.checked_add(amount)?;
+    account.used.checked_add(held)?;
+    Some(held)
 }
 
 /// Why a charge does not fit a limit; `None` when the shortfall has too many digits.
