@@ -8,7 +8,7 @@ readonly RUST_MAJOR=1 RUST_MINOR=95
 
 check_rust() {
     local version major minor
-    local advice="install Rust $RUST_MAJOR.$RUST_MINOR or newer, for example with rustup (https://rustup.rs), and run this again"
+    local advice="install Rust $RUST_MAJOR.$RUST_MINOR or newer, for example with rustup, and run this again"
     command -v cargo >/dev/null || die "cargo is not installed: $advice"
     # In the repository, where a toolchain override would apply.
     version=$(cd "$QUORATE_ROOT" && rustc --version) || die "rustc does not run: $advice"
