@@ -106,11 +106,6 @@ impl Port {
         format!("127.0.0.1:{}", self.number)
     }
 
-    /// Stays taken by this process.
-    pub fn keep(&self) {
-        assert!(self.kept.is_some(), "{} was given away", self.number);
-    }
-
     fn give_away(&mut self) {
         self.kept = None;
     }
@@ -149,15 +144,15 @@ pub struct Node {
 pub struct Process(Child);
 
 impl Process {
-    /// Starts the program with these words; what it says goes to `output`.
-    pub fn start(words: &[&str], output: &Path) -> Self {
-        let log = || File::options().create(true).append(true).open(output).expect("a log file");
+    /// Starts the program with these words; what it says is added to these files.
+    fn start(words: &[&str], stdout: &Path, stderr: &Path) -> Self {
+        let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
             .args(words)
             .env_clear()
             .stdin(Stdio::null())
-            .stdout(log())
-            .stderr(log())
+            .stdout(file(stdout))
+            .stderr(file(stderr))
             .spawn()
             .expect("start the program");
         Self(child)
@@ -185,6 +180,23 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
     }
+}
+
+/// What came of a run of the program.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program to its end.
+pub async fn run(directory: &Directory, words: &[&str]) -> Finished {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let [stdout, stderr] = ["out", "err"].map(|name| directory.path().join(format!("run{number}.{name}")));
+    let code = Process::start(words, &stdout, &stderr).end().await.code();
+    let read = |path: &Path| fs::read_to_string(path).expect("what the program said");
+    Finished { code, stdout: read(&stdout), stderr: read(&stderr) }
 }
 
 impl Drop for Process {
@@ -248,7 +260,15 @@ impl Node {
         self.client.give_away();
         self.peer.give_away();
         let config = self.config.to_str().expect("a path in UTF-8");
-        self.process = Some(Process::start(&["start", "--config", config], &self.log));
+        self.process = Some(Process::start(&["start", "--config", config], &self.log, &self.log));
+    }
+
+    /// Starts it, expecting that it ends by itself.
+    pub async fn fails(&mut self) -> Finished {
+        drop(fs::remove_file(&self.log));
+        self.start();
+        let code = self.process.take().expect("started above").end().await.code();
+        Finished { code, stdout: String::new(), stderr: self.log() }
     }
 
     pub fn is_up(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::load;
 use crate::load::Load;
 
 /// How many commands must be acknowledged before, while and after a node is down.
-const PROGRESS: usize = 60;
+const PROGRESS: usize = 300;
 
 async fn under_load(seed: u64, harm: impl AsyncFnOnce(&mut Cluster, &Load)) {
     let mut cluster = Cluster::of_three().await;

@@ -11,14 +11,14 @@
 //! broken system reaches. No test measures how long anything takes.
 
 // mod bad_input;
-// mod command_line;
+mod command_line;
 mod harness;
 mod history;
 mod kills;
 mod load;
-// mod membership;
-// mod misuse;
-// mod process;
+mod membership;
+mod misuse;
+mod process;
 mod race;
-// mod reads;
-// mod snapshots;
+mod reads;
+mod snapshots;
