@@ -1,7 +1,7 @@
 //! The one map from what went wrong to gRPC statuses.
 //!
 //! Every rejection carries three details: `google.rpc.ErrorInfo` (a reason for programs, with the
-//! revision), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
+//! revision when the ledger decided it), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
 //! everything there is to say.
 
 use std::collections::HashMap;
@@ -33,7 +33,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Bad input.
 pub(super) fn malformed(error: &Malformed) -> Status {
     let rejection = Rejection::Malformed(error.clone());
-    let details = ErrorDetails::with_bad_request_violation(&error.field, &error.problem);
+    let mut details = ErrorDetails::with_bad_request_violation(&error.field, &error.problem);
+    details.set_error_info(reason(&rejection), DOMAIN, HashMap::new());
     with_rejection(Code::InvalidArgument, &rejection, details)
 }
 

@@ -53,11 +53,11 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     let shell = Shell::new(&cluster);
     shell.answer("scope create acme --kind organization").await;
     shell.answer("scope create acme/ml").await;
-    assert_eq!(shell.json("quota set acme memory_gb 100").await["version"], "1");
+    assert_eq!(shell.json("quota set acme memory_gb 100").await["version"], 1);
     shell.answer("quota set acme/ml memory_gb 64").await;
 
     let hold = shell.json("reserve acme/ml:memory_gb=40").await;
-    let id = hold["hold_id"].as_str().or_else(|| hold["holdId"].as_str()).expect("a hold").to_owned();
+    let id = hold["hold_id"].as_u64().unwrap_or_else(|| panic!("no hold in {hold}")).to_string();
     shell
         .failure(
             "reserve acme/ml:memory_gb=30.5",
@@ -75,7 +75,10 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     shell.failure(&format!("commit {id}"), 4, &[&id, "committed at revision"]).await;
     let quota = shell.json("quota get acme/ml memory_gb").await;
     let counters = &quota["quota"]["counters"];
-    assert_eq!((&counters["used"], &counters["held"], &counters["available"]), (&"40".into(), &"0".into(), &"24".into()));
+    assert_eq!(
+        (&counters["used"], &counters["held"], &counters["available"]),
+        (&"40".into(), &"0".into(), &"24".into())
+    );
 
     shell.answer("quota lock acme memory_gb --reason audit").await;
     shell.failure("reserve acme/ml:memory_gb=1", 3, &["locked", "acme", "alice", "audit"]).await;
@@ -133,7 +136,8 @@ async fn a_cluster_without_a_majority_tells_that_the_outcome_is_unknown_and_a_re
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let repeat = finished.stderr.lines().find(|line| line.trim_start().starts_with("quorate --request-id"));
     let repeat = repeat.unwrap_or_else(|| panic!("how to repeat is not in {finished:?}")).trim();
-    let words: Vec<_> = repeat.split(' ').skip(1).filter(|word| *word != "--timeout" && *word != "2s").collect();
+    let words: Vec<_> =
+        repeat.split(' ').skip(1).filter(|word| *word != "--timeout" && *word != "2s").collect();
     for at in (0..3).filter(|at| *at != leader) {
         cluster.start_node(at);
     }

@@ -338,14 +338,8 @@ impl Cluster {
         let permit = CLUSTERS.acquire().await.expect("never closed");
         let directory = Directory::new();
         let name = "test".to_owned();
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            name,
-            settings,
-            digests: Mutex::default(),
-            directory,
-            _permit: permit,
-        };
+        let mut cluster =
+            Self { nodes: Vec::new(), name, settings, digests: Mutex::default(), directory, _permit: permit };
         // Another process may take a port between our giving it away and the node's taking it.
         for _ in 0..5 {
             cluster.nodes.clear();
@@ -415,7 +409,11 @@ impl Cluster {
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
         let others = self.nodes.iter().enumerate();
-        others.filter(|(_, node)| node.is_up()).map(|(at, _)| at).find(|at| *at != leader).expect("a follower")
+        others
+            .filter(|(_, node)| node.is_up())
+            .map(|(at, _)| at)
+            .find(|at| *at != leader)
+            .expect("a follower")
     }
 
     /// A client of all nodes that asks the one at `first` first.

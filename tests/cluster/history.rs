@@ -202,7 +202,11 @@ fn replay(state: &mut State, event: &v1::Event, id: Uuid, seen: &Seen) {
     let verdict = outcome.verdict.map_err(|rejection| rejection::encode(&rejection));
     let mut first = 0;
     for told in &seen.told {
-        assert_eq!((told.revision, &told.verdict), (outcome.revision, &verdict), "a client was told otherwise");
+        assert_eq!(
+            (told.revision, &told.verdict),
+            (outcome.revision, &verdict),
+            "a client was told otherwise"
+        );
         first += usize::from(!told.replayed);
     }
     assert!(first <= 1, "{id} was told {first} times that it was new");

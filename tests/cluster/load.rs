@@ -32,7 +32,8 @@ const CLIENTS: u64 = 6;
 const TRIES: usize = 4;
 
 /// Scopes with their limits: tight enough that many reservations are denied.
-pub const TREE: [(&str, u32); 4] = [("acme", 60), ("acme/ml", 40), ("acme/ml/alice", 25), ("acme/ml/bob", 25)];
+pub const TREE: [(&str, u32); 4] =
+    [("acme", 60), ("acme/ml", 40), ("acme/ml/alice", 25), ("acme/ml/bob", 25)];
 
 pub const RESOURCE: &str = "memory_gb";
 
@@ -85,10 +86,8 @@ impl Load {
     /// Waits until so many more commands were acknowledged.
     pub async fn progress(&self, commands: usize) {
         let goal = self.history.acknowledged() + commands;
-        eventually("commands are acknowledged", async || {
-            (self.history.acknowledged() >= goal).then_some(())
-        })
-        .await;
+        eventually("commands are acknowledged", async || (self.history.acknowledged() >= goal).then_some(()))
+            .await;
     }
 
     /// Lets every client finish what it has begun.

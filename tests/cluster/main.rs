@@ -10,7 +10,7 @@
 //! Nothing here sleeps to let something happen: a condition is polled until a deadline that only a
 //! broken system reaches. No test measures how long anything takes.
 
-// mod bad_input;
+mod bad_input;
 mod command_line;
 mod harness;
 mod history;

@@ -91,15 +91,15 @@ async fn a_configuration_that_is_missing_or_unreadable_is_named() {
 async fn a_port_in_use_is_named() {
     let directory = Directory::new();
     let node = lone(&directory, 1, "test");
-    let taken = Port::find();
+    let occupied = Port::find();
     let config = node.config.to_str().expect("UTF-8");
-    for side in ["client", "peer"] {
-        let flag = format!("--{side}-listen");
-        let finished = run(&directory, &["start", "--config", config, &flag, &taken.address()]).await;
-        // The other port is still kept for the node by this process: only one may be taken at a time.
-        let free = Port::find();
-        drop(free);
-        refused(&finished, &["listen on", "is another process using that address?"]);
+    for (taken, free, key) in [("client", "peer", "client.listen"), ("peer", "client", "peer.listen")]
+        .map(|(side, other, key)| (format!("--{side}-listen"), format!("--{other}-listen"), key))
+    {
+        let address = occupied.address();
+        let words = ["start", "--config", config, &taken, &address, &free, "127.0.0.1:0"];
+        let finished = run(&directory, &words).await;
+        refused(&finished, &[key, &address, "is another process using that address?"]);
     }
     assert!(!node.data_dir.exists(), "nothing was touched");
 }
@@ -113,7 +113,10 @@ async fn the_data_of_another_node_or_another_cluster_is_not_touched() {
     let mut other = lone(&directory, 2, "test");
     configure_with_data_of(&other, &owner);
     let said = other.fails().await;
-    refused(&said, &["belongs to node 1 of cluster \"test\"", "this is node 2 of cluster \"test\"", "data_dir"]);
+    refused(
+        &said,
+        &["belongs to node 1 of cluster \"test\"", "this is node 2 of cluster \"test\"", "data_dir"],
+    );
 
     let mut stranger = lone(&directory, 1, "elsewhere");
     configure_with_data_of(&stranger, &owner);

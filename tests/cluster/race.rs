@@ -56,9 +56,8 @@ async fn clients_that_race_for_one_quota_never_get_more_than_its_limit() {
     let client = cluster.client(0);
     history.granted(&client, create_scope("solo")).await;
     history.granted(&client, set_quota("solo", "concurrent_gpus", 20)).await;
-    let ask = |random: &mut StdRng| {
-        reserve(vec![line("solo", "concurrent_gpus", random.random_range(1..=8))])
-    };
+    let ask =
+        |random: &mut StdRng| reserve(vec![line("solo", "concurrent_gpus", random.random_range(1..=8))]);
     race(1, &cluster, &history, ask).await;
     let end = cluster.converge().await;
     history.check(&client, &end).await;

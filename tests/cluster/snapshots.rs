@@ -24,7 +24,9 @@ async fn leave_behind(cluster: &mut Cluster, load: &Load) -> usize {
             // Refused while the node has lost sight of the leader; then the next round does it.
             node.client().take_snapshot().await.ok()?;
             let status = node.status(false).await?;
-            assert!(status.purged_index <= status.snapshot_index && status.snapshot_index <= status.applied_index);
+            assert!(
+                status.purged_index <= status.snapshot_index && status.snapshot_index <= status.applied_index
+            );
             if status.purged_index <= last + 1 {
                 return None;
             }
