@@ -105,14 +105,14 @@ fn actor<T>(request: &Request<T>) -> Result<String, Status> {
     let Some(value) = request.metadata().get(ACTOR) else {
         return Ok(String::new());
     };
-    match value.to_str() {
-        Ok(actor) if actor.len() <= MAX_ACTOR => Ok(actor.to_owned()),
-        Ok(actor) => Err(status::malformed(&Malformed::new(
-            ACTOR,
-            format!("has {} characters; at most {MAX_ACTOR} are allowed", actor.len()),
-        ))),
-        Err(_) => {
-            Err(status::malformed(&Malformed::new(ACTOR, "has characters that are not printable ASCII")))
+    // As bytes: metadata takes a tab for printable.
+    let printable = value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let problem = match value.to_str() {
+        Ok(actor) if printable && actor.len() <= MAX_ACTOR => return Ok(actor.to_owned()),
+        Ok(actor) if printable => {
+            format!("has {} characters; at most {MAX_ACTOR} are allowed", actor.len())
         }
-    }
+        _ => "has characters that are not printable ASCII".to_owned(),
+    };
+    Err(status::malformed(&Malformed::new(ACTOR, problem)))
 }

@@ -1,7 +1,7 @@
 //! The one map from what went wrong to gRPC statuses.
 //!
 //! Every rejection carries three details: `google.rpc.ErrorInfo` (a reason for programs, with the
-//! revision), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
+//! revision when the ledger decided it), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
 //! everything there is to say.
 
 use std::collections::HashMap;

@@ -72,7 +72,7 @@ impl Node {
             }
             if node.role() == v1::Role::Unreachable {
                 let problem = node.problem;
-                return Err(Error::unavailable(format!(
+                return Err(refused(format!(
                     "node {id} does not answer ({problem}); start every member before the cluster is formed"
                 )));
             }
@@ -213,11 +213,7 @@ impl Node {
     pub(super) async fn remove_node_as_leader(&self, request: v1::RemoveNodeRequest) -> Result<(), Error> {
         let id = request.node_id;
         self.known(id)?;
-        let voters: BTreeSet<NodeId> = {
-            let metrics = self.parts.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.membership_config.voter_ids().collect()
-        };
+        let voters = self.voters();
         if voters.len() == 1 && voters.contains(&id) {
             return Err(refused(format!("node {id} is the only voter: without it there is no cluster")));
         }
@@ -252,6 +248,14 @@ impl Node {
         self.known(to)?;
         if !self.parts.raft.is_leader() {
             return Err(no_leader());
+        }
+        if to == self.parts.id {
+            return Ok(());
+        }
+        // From the trigger on this node proposes nothing more, so it must not be pulled for a node
+        // that cannot take over.
+        if !self.voters().contains(&to) {
+            return Err(refused(format!("node {to} has no vote; promote it first")));
         }
         self.parts.raft.trigger().transfer_leader(to).await.map_err(fault)?;
         while Instant::now() < deadline {
@@ -292,6 +296,12 @@ impl Node {
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.get_node(&id).cloned()
+    }
+
+    fn voters(&self) -> BTreeSet<NodeId> {
+        let metrics = self.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().collect()
     }
 
     fn known(&self, id: NodeId) -> Result<(), Error> {

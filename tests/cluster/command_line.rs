@@ -1,0 +1,151 @@
+//! The program as people and scripts use it, against a cluster.
+
+use crate::harness::Cluster;
+use crate::harness::Directory;
+use crate::harness::Finished;
+use crate::harness::Node;
+use crate::harness::run;
+use crate::history::all_events;
+
+/// Runs verbs against one cluster.
+struct Shell {
+    directory: Directory,
+    endpoints: String,
+}
+
+impl Shell {
+    fn new(cluster: &Cluster) -> Self {
+        let addresses: Vec<_> = cluster.nodes.iter().map(Node::client_address).collect();
+        Self { directory: Directory::new(), endpoints: addresses.join(",") }
+    }
+
+    async fn run(&self, words: &str) -> Finished {
+        let mut line = vec!["--endpoints", &self.endpoints, "--actor", "alice"];
+        line.extend(words.split(' '));
+        run(&self.directory, &line).await
+    }
+
+    /// Runs a verb that must succeed, and returns its answer.
+    async fn answer(&self, words: &str) -> String {
+        let finished = self.run(words).await;
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{words}: {finished:?}");
+        finished.stdout
+    }
+
+    async fn json(&self, words: &str) -> serde_json::Value {
+        let text = self.answer(&format!("{words} --output json")).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words}: {error} in {text:?}"))
+    }
+
+    /// Runs a verb that must fail with this code and say all of this.
+    async fn failure(&self, words: &str, code: i32, said: &[&str]) {
+        let finished = self.run(words).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(code), ""), "{words}: {finished:?}");
+        for part in said {
+            assert!(finished.stderr.contains(part), "{words}: {part:?} is not in {finished:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verbs_work_and_their_exit_codes_tell_how() {
+    let cluster = Cluster::of_three().await;
+    let shell = Shell::new(&cluster);
+    shell.answer("scope create acme --kind organization").await;
+    shell.answer("scope create acme/ml").await;
+    assert_eq!(shell.json("quota set acme memory_gb 100").await["version"], 1);
+    shell.answer("quota set acme/ml memory_gb 64").await;
+
+    let hold = shell.json("reserve acme/ml:memory_gb=40").await;
+    let id = hold["hold_id"].as_u64().unwrap_or_else(|| panic!("no hold in {hold}")).to_string();
+    shell
+        .failure(
+            "reserve acme/ml:memory_gb=30.5",
+            3,
+            &["acme/ml", "memory_gb", "hard limit 64", "held 40", "requested 30.5", "short by 6.5"],
+        )
+        .await;
+    let denied = shell.run("reserve acme/ml:memory_gb=30.5 --output json").await;
+    assert_eq!(denied.code, Some(3));
+    let denied: serde_json::Value = serde_json::from_str(&denied.stdout).expect("JSON");
+    assert_eq!(denied["error"]["code"], "RESOURCE_EXHAUSTED", "{denied}");
+    assert!(denied["error"]["rejection"].to_string().contains("\"6.5\""), "{denied}");
+
+    shell.answer(&format!("commit {id}")).await;
+    shell.failure(&format!("commit {id}"), 4, &[&id, "committed at revision"]).await;
+    let quota = shell.json("quota get acme/ml memory_gb").await;
+    let counters = &quota["quota"]["counters"];
+    assert_eq!(
+        (&counters["used"], &counters["held"], &counters["available"]),
+        (&"40".into(), &"0".into(), &"24".into())
+    );
+
+    shell.answer("quota lock acme memory_gb --reason audit").await;
+    shell.failure("reserve acme/ml:memory_gb=1", 3, &["locked", "acme", "alice", "audit"]).await;
+    shell.answer("quota unlock acme memory_gb").await;
+    shell.failure("quota set acme memory_gb 90 --if-version 1", 4, &["version", "acme", "1", "3"]).await;
+    shell.failure("scope create acme", 4, &["scope acme is there already"]).await;
+    shell.failure("scope get nowhere", 1, &["nowhere"]).await;
+    shell.failure("reserve acme/ml:gravity=1", 1, &["gravity"]).await;
+    shell.failure("reserve acme/ml:memory_gb=0.0001", 2, &["lines[0].amount", "3"]).await;
+    shell.failure("reserve acme/ml:memory_gb=0", 2, &["lines[0].amount", "zero"]).await;
+    shell.failure("reserve acme/ml", 2, &["SCOPE:RESOURCE=AMOUNT"]).await;
+    shell.failure("reserve acme/ml:memory_gb=1@0", 4, &["sequence", "acme/ml"]).await;
+
+    let request = "--request-id 01939c2f-0000-7000-8000-000000000000 release";
+    shell.failure(&format!("{request} {id}"), 4, &["forgotten"]).await;
+    shell.answer(&format!("release {id}")).await;
+    assert!(shell.answer("hold list").await.lines().count() <= 1);
+
+    let status = shell.json("cluster status --digest").await;
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3), "{status}");
+    let table = shell.answer("cluster status").await;
+    assert_eq!(table.matches("follower").count(), 2, "{table}");
+    shell.failure("cluster init", 4, &["formed already"]).await;
+    shell.failure("cluster remove 9", 4, &["node 9 is not a member"]).await;
+
+    let listed = shell.answer("events list --output json").await;
+    assert_eq!(listed.lines().count(), all_events(&cluster.client(0)).await.len().min(100), "{listed}");
+    for line in listed.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(event["actor"], "alice", "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_run_is_an_error_with_advice() {
+    let directory = Directory::new();
+    let nowhere = crate::harness::Port::find().address();
+    let line = ["--endpoints", &nowhere, "--timeout", "300ms", "reserve", "acme:memory_gb=1"];
+    // The port is kept by this test and never answers: whether the command arrived is not known.
+    let finished = run(&directory, &line).await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_a_majority_tells_that_the_outcome_is_unknown_and_a_repeat_tells_the_rest() {
+    let mut cluster = Cluster::of_three().await;
+    let shell = Shell::new(&cluster);
+    shell.answer("scope create acme").await;
+    shell.answer("quota set acme memory_gb 100").await;
+    let leader = cluster.leader().await;
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.nodes[at].kill();
+    }
+    let finished = shell.run("--timeout 2s reserve acme:memory_gb=40").await;
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let repeat = finished.stderr.lines().find(|line| line.trim_start().starts_with("quorate --request-id"));
+    let repeat = repeat.unwrap_or_else(|| panic!("how to repeat is not in {finished:?}")).trim();
+    let words: Vec<_> =
+        repeat.split(' ').skip(1).filter(|word| *word != "--timeout" && *word != "2s").collect();
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.start_node(at);
+    }
+    cluster.leader().await;
+    for _ in 0..2 {
+        let again = run(&shell.directory, &words).await;
+        assert_eq!(again.code, Some(0), "{again:?}");
+    }
+    let quota = shell.json("quota get acme memory_gb").await;
+    assert_eq!(quota["quota"]["counters"]["held"], "40", "it took effect once");
+}

@@ -1,0 +1,471 @@
+//! Nodes as processes.
+//!
+//! A cluster owns its processes and its directory: both are gone when it is dropped, whatever
+//! happened, and the logs are shown when it was a failure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quorate::client::Client;
+use quorate::client::ClientOptions;
+use quorate::client::channel_settings;
+use quorate::client::v1;
+use quorate::client::v1::NodeStatus;
+use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+/// After this long what should have come true never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// More clusters at once than this make a small machine miss its heartbeats.
+static CLUSTERS: Semaphore = Semaphore::const_new(2);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Polls until there is something.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A directory of its own, removed when dropped.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cluster-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a directory for the test");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// A port that was free a moment ago, kept from others until its node starts.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    kept: Option<TcpListener>,
+}
+
+impl Port {
+    /// Below the range from which the system takes the ports of outgoing connections: one of those
+    /// would take the port of a node that is down, or even connect to itself.
+    pub fn find() -> Self {
+        const FIRST: u32 = 10_000;
+        const COUNT: u32 = 20_000;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let start = std::process::id().wrapping_mul(97);
+        for _ in 0..COUNT {
+            let offset = NEXT.fetch_add(1, Ordering::Relaxed);
+            let number = (FIRST + start.wrapping_add(offset) % COUNT).try_into().expect("a port");
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", number)) {
+                return Self { number, kept: Some(listener) };
+            }
+        }
+        panic!("no port is free");
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.number)
+    }
+
+    fn give_away(&mut self) {
+        self.kept = None;
+    }
+}
+
+/// What differs between the clusters of the tests.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub nodes: u64,
+    /// Lines of the section `[raft]`.
+    pub raft: &'static str,
+    /// Of the section `[client]`.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { nodes: 3, raft: "", max_message_bytes: 4 << 20 }
+    }
+}
+
+/// One node, whether it runs or not.
+#[derive(Debug)]
+pub struct Node {
+    pub id: u64,
+    pub config: PathBuf,
+    pub data_dir: PathBuf,
+    log: PathBuf,
+    client: Port,
+    peer: Port,
+    process: Option<Process>,
+}
+
+/// A child that does not outlive its owner.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts the program with these words; what it says is added to these files.
+    fn start(words: &[&str], stdout: &Path, stderr: &Path) -> Self {
+        let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a file");
+        let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(words)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(file(stdout))
+            .stderr(file(stderr))
+            .spawn()
+            .expect("start the program");
+        Self(child)
+    }
+
+    pub fn signal(&self, name: &str) {
+        // The shell has it built in, so this needs no other program.
+        let line = format!("kill -{name} {}", self.0.id());
+        let done = Command::new("sh").args(["-c", &line]).status().expect("run a shell");
+        assert!(done.success(), "{line}: {done}");
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("look at a child")
+    }
+
+    pub async fn end(mut self) -> ExitStatus {
+        eventually("the process ends", async || self.ended()).await
+    }
+
+    /// Memory that is resident, in kilobytes.
+    pub fn resident_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("a live process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+    }
+}
+
+/// What came of a run of the program.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program to its end.
+pub async fn run(directory: &Directory, words: &[&str]) -> Finished {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let [stdout, stderr] = ["out", "err"].map(|name| directory.path().join(format!("run{number}.{name}")));
+    let code = Process::start(words, &stdout, &stderr).end().await.code();
+    let read = |path: &Path| fs::read_to_string(path).expect("what the program said");
+    Finished { code, stdout: read(&stdout), stderr: read(&stderr) }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Node {
+    pub fn new(directory: &Path, id: u64) -> Self {
+        let folder = directory.join(format!("node{id}"));
+        fs::create_dir_all(&folder).expect("a directory for a node");
+        Self {
+            id,
+            config: folder.join("quorate.toml"),
+            data_dir: folder.join("data"),
+            log: folder.join("log"),
+            client: Port::find(),
+            peer: Port::find(),
+            process: None,
+        }
+    }
+
+    pub fn client_address(&self) -> String {
+        self.client.address()
+    }
+
+    pub fn member(&self) -> v1::Member {
+        v1::Member {
+            node_id: self.id,
+            client_address: self.client.address(),
+            peer_address: self.peer.address(),
+        }
+    }
+
+    pub fn write_config(&self, cluster: &str, members: &[v1::Member], settings: &Settings) {
+        let mut text = format!(
+            "cluster = {cluster:?}\nnode_id = {}\ndata_dir = {:?}\n\
+             [client]\nlisten = {:?}\nmax_message_bytes = {}\n[peer]\nlisten = {:?}\n\
+             [log]\nlevel = \"info,openraft=warn\"\n[raft]\n{}\n",
+            self.id,
+            self.data_dir,
+            self.client.address(),
+            settings.max_message_bytes,
+            self.peer.address(),
+            settings.raft,
+        );
+        for v1::Member { node_id, client_address, peer_address } in members {
+            text.push_str(&format!(
+                "[[members]]\nnode_id = {node_id}\nclient_address = {client_address:?}\n\
+                 peer_address = {peer_address:?}\n"
+            ));
+        }
+        fs::write(&self.config, text).expect("write a configuration");
+    }
+
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        self.client.give_away();
+        self.peer.give_away();
+        let config = self.config.to_str().expect("a path in UTF-8");
+        self.process = Some(Process::start(&["start", "--config", config], &self.log, &self.log));
+    }
+
+    /// Starts it, expecting that it ends by itself.
+    pub async fn fails(&mut self) -> Finished {
+        drop(fs::remove_file(&self.log));
+        self.start();
+        let code = self.process.take().expect("started above").end().await.code();
+        Finished { code, stdout: String::new(), stderr: self.log() }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the node runs")
+    }
+
+    pub fn signal(&self, name: &str) {
+        self.process().signal(name);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        drop(self.process.take().expect("the node runs"));
+    }
+
+    /// Sends a signal that should end it, and waits until it did.
+    pub async fn stop(&mut self, signal: &str) -> ExitStatus {
+        let process = self.process.take().expect("the node runs");
+        process.signal(signal);
+        process.end().await
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&[self.client_address()], options()).expect("a client")
+    }
+
+    /// For calls that the client would not make.
+    pub fn channel(&self) -> Channel {
+        channel_settings(&self.client_address()).expect("an address").connect_lazy()
+    }
+
+    /// What the node says of itself; `None` when it does not answer.
+    pub async fn status(&self, digest: bool) -> Option<NodeStatus> {
+        let options = ClientOptions { timeout: Duration::from_secs(2), ..options() };
+        let client = Client::new(&[self.client_address()], options).expect("a client");
+        client.status(digest, true).await.ok()?.nodes.pop()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// Patience of one call, far above what a healthy cluster needs.
+fn options() -> ClientOptions {
+    ClientOptions { timeout: Duration::from_secs(20), ..ClientOptions::default() }
+}
+
+/// Some nodes that belong together.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    pub name: String,
+    pub settings: Settings,
+    /// Every digest ever seen, by revision: no node may ever show another one.
+    digests: Mutex<BTreeMap<u64, String>>,
+    directory: Directory,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Cluster {
+    /// Starts nodes without forming a cluster of them.
+    pub async fn start(settings: Settings) -> Self {
+        let permit = CLUSTERS.acquire().await.expect("never closed");
+        let directory = Directory::new();
+        let name = "test".to_owned();
+        let mut cluster =
+            Self { nodes: Vec::new(), name, settings, digests: Mutex::default(), directory, _permit: permit };
+        // Another process may take a port between our giving it away and the node's taking it.
+        for _ in 0..5 {
+            cluster.nodes.clear();
+            cluster.nodes = (1..=cluster.settings.nodes).map(|id| cluster.node(id)).collect();
+            let members: Vec<_> = cluster.nodes.iter().map(Node::member).collect();
+            for node in &mut cluster.nodes {
+                node.write_config(&cluster.name, &members, &cluster.settings);
+                node.start();
+            }
+            if cluster.all_answer().await {
+                return cluster;
+            }
+        }
+        panic!("the nodes do not start");
+    }
+
+    /// A node of this cluster's directory, not started and not configured.
+    pub fn node(&self, id: u64) -> Node {
+        Node::new(self.directory.path(), id)
+    }
+
+    async fn all_answer(&mut self) -> bool {
+        for node in &mut self.nodes {
+            let answers = eventually("a new node answers", async || {
+                if node.process.as_mut().expect("started").ended().is_some() {
+                    assert!(node.log().contains("is another process using that address"), "{}", node.log());
+                    return Some(false);
+                }
+                node.status(false).await.map(|_| true)
+            });
+            if !answers.await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Starts nodes and forms a cluster of them.
+    pub async fn form(settings: Settings) -> Self {
+        let cluster = Self::start(settings).await;
+        cluster.nodes[0].client().initialize().await.expect("form the cluster");
+        cluster.leader().await;
+        cluster
+    }
+
+    /// Three nodes with the settings everybody gets.
+    pub async fn of_three() -> Self {
+        Self::form(Settings::default()).await
+    }
+
+    /// The position of the node that leads, as all that run agree.
+    pub async fn leader(&self) -> usize {
+        eventually("all nodes follow one leader", async || {
+            let mut leaders = Vec::new();
+            for node in self.nodes.iter().filter(|node| node.is_up()) {
+                let status = node.status(false).await?;
+                leaders.push((status.term, status.leader_id));
+            }
+            leaders.dedup();
+            let [(_, leader)] = leaders[..] else { return None };
+            self.nodes.iter().position(|node| node.id == leader && node.is_up())
+        })
+        .await
+    }
+
+    /// The position of some node that runs and does not lead.
+    pub async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        let others = self.nodes.iter().enumerate();
+        others
+            .filter(|(_, node)| node.is_up())
+            .map(|(at, _)| at)
+            .find(|at| *at != leader)
+            .expect("a follower")
+    }
+
+    /// A client of all nodes that asks the one at `first` first.
+    pub fn client(&self, first: usize) -> Client {
+        let mut addresses: Vec<_> = self.nodes.iter().map(Node::client_address).collect();
+        addresses.rotate_left(first % self.nodes.len());
+        Client::new(&addresses, options()).expect("a client")
+    }
+
+    pub fn start_node(&mut self, at: usize) {
+        self.nodes[at].start();
+    }
+
+    /// Notes the digest of every node that answers; two digests of one revision end the test.
+    async fn look_at_digests(&self) -> Option<Vec<NodeStatus>> {
+        let mut all = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.is_up()) {
+            let status = node.status(true).await?;
+            let mut digests = self.digests.lock().expect("no panic while locked");
+            let known = digests.entry(status.revision).or_insert_with(|| status.digest.clone());
+            assert_eq!(*known, status.digest, "node {} differs at revision {}", node.id, status.revision);
+            all.push(status);
+        }
+        Some(all)
+    }
+
+    /// Waits until all running nodes have applied the same, checks that they came to the same
+    /// state, and returns its revision and digest.
+    pub async fn converge(&self) -> (u64, String) {
+        eventually("all nodes have applied the same", async || {
+            let all = self.look_at_digests().await?;
+            let first = all.first()?;
+            let same = |status: &NodeStatus| {
+                (status.revision, status.applied_index) == (first.revision, first.last_log_index)
+            };
+            (first.leader_id != 0 && all.iter().all(same)).then(|| (first.revision, first.digest.clone()))
+        })
+        .await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let log = node.log();
+                let lines: Vec<_> = log.lines().collect();
+                let shown = &lines[lines.len().saturating_sub(100)..];
+                eprintln!("--- the end of the log of node {}:\n{}", node.id, shown.join("\n"));
+            }
+        }
+        // Before the directory they write to is removed.
+        self.nodes.clear();
+    }
+}

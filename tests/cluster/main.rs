@@ -1,0 +1,24 @@
+//! The whole system: real processes, real disks, real connections on this machine.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `harness` | starts, pauses, kills and reaps nodes; waits for what must come true |
+//! | `history` | what clients sent and saw, and the replay that must explain all of it |
+//! | `load` | clients that go on while something happens to the cluster |
+//! | the others | one subject each |
+//!
+//! Nothing here sleeps to let something happen: a condition is polled until a deadline that only a
+//! broken system reaches. No test measures how long anything takes.
+
+mod bad_input;
+mod command_line;
+mod harness;
+mod history;
+mod kills;
+mod load;
+mod membership;
+mod misuse;
+mod process;
+mod race;
+mod reads;
+mod snapshots;

@@ -1,0 +1,80 @@
+//! Nodes that were away for so long that the log they need is gone.
+
+use crate::harness::Cluster;
+use crate::harness::Settings;
+use crate::harness::eventually;
+use crate::history::History;
+use crate::load;
+use crate::load::Load;
+
+const SMALL_LOG: &str = "snapshot_after_entries = 50\nkeep_entries = 10";
+
+const PROGRESS: usize = 100;
+
+/// Kills a follower and has the others purge every log entry that it would need to catch up.
+async fn leave_behind(cluster: &mut Cluster, load: &Load) -> usize {
+    let follower = cluster.follower().await;
+    let last = cluster.nodes[follower].status(false).await.expect("it runs").last_log_index;
+    cluster.nodes[follower].kill();
+    load.progress(PROGRESS).await;
+    let cluster = &*cluster;
+    eventually("the log is purged past the node that is away", async || {
+        load.progress(PROGRESS).await;
+        for node in cluster.nodes.iter().filter(|node| node.is_up()) {
+            // Refused while the node has lost sight of the leader; then the next round does it.
+            node.client().take_snapshot().await.ok()?;
+            let status = node.status(false).await?;
+            assert!(
+                status.purged_index <= status.snapshot_index && status.snapshot_index <= status.applied_index
+            );
+            if status.purged_index <= last + 1 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    follower
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_was_purged_comes_back_by_snapshot_while_others_write() {
+    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
+    let mut cluster = Cluster::form(settings).await;
+    let history = History::default();
+    load::plant(&history, &cluster.client(0)).await;
+    let load = Load::start(&cluster, &history, 21);
+    let away = leave_behind(&mut cluster, &load).await;
+    cluster.start_node(away);
+    load.progress(PROGRESS).await;
+    cluster.leader().await;
+    load.progress(PROGRESS).await;
+    load.stop().await;
+    let end = cluster.converge().await;
+    // The events of the time it was away came with the snapshot: its own answer has them.
+    history.check(&cluster.nodes[away].client(), &end).await;
+
+    cluster.nodes[away].kill();
+    cluster.start_node(away);
+    assert_eq!(cluster.converge().await, end, "what was installed is durable");
+    history.check(&cluster.nodes[away].client(), &end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_restarted_after_a_purge_still_has_a_snapshot_to_send() {
+    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
+    let mut cluster = Cluster::form(settings).await;
+    let history = History::default();
+    load::plant(&history, &cluster.client(0)).await;
+    let load = Load::start(&cluster, &history, 22);
+    let away = leave_behind(&mut cluster, &load).await;
+    load.stop().await;
+    for at in (0..3).filter(|at| *at != away) {
+        cluster.nodes[at].kill();
+        cluster.start_node(at);
+    }
+    cluster.leader().await;
+    cluster.start_node(away);
+    let end = cluster.converge().await;
+    history.check(&cluster.nodes[away].client(), &end).await;
+}
