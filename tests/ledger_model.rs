@@ -73,6 +73,7 @@ const AMOUNTS: [&str; 14] = [
 const LIMITS: [&str; 12] =
     ["0", "1", "5", "10", "20", "12.5", "7.25", "50", "0.0001", "79228162514", "900", "1000000000000000000"];
 const WINDOW_MS: u64 = 3_600_000;
+const AHEAD_MS: i64 = 60_000;
 /// Variants of `Answer`; "replayed" is counted as one more.
 const ANSWERS: usize = 19;
 
@@ -171,7 +172,7 @@ fn wish() -> impl Strategy<Value = Wish> {
 
 fn entry() -> impl Strategy<Value = Entry> {
     let window = WINDOW_MS as i64;
-    let edges = [-window - 1, -window, window, window + 1, -window / 2, -1, 1];
+    let edges = [-window - 1, -window, -window / 2, -1, 1, AHEAD_MS, AHEAD_MS + 1];
     let identity = prop_oneof![
         30 => Just(Identity::New(0)),
         3 => select(edges.to_vec()).prop_map(Identity::New),

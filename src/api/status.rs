@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic_types::ErrorDetails;
 use tonic_types::StatusExt as _;
 
-use crate::codec::rejection::encode;
+use crate::codec::rejection::encode_within;
 use crate::ledger::HoldState;
 use crate::ledger::Malformed;
 use crate::ledger::Rejection;
@@ -27,13 +27,19 @@ use crate::node::ErrorKind;
 const DOMAIN: &str = "quorate";
 const REJECTION: &str = "type.googleapis.com/quorate.v1.Rejection";
 
+/// Bounds of what an answer says. It travels in HTTP/2 headers, of which clients take as little as
+/// 8 KiB, in base64.
+const MAX_REJECTION: usize = 2_048;
+const MAX_VIOLATIONS: usize = 3;
+const MAX_TEXT: usize = 384;
+
 /// When a client without an answer should ask again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Bad input.
 pub(super) fn malformed(error: &Malformed) -> Status {
     let rejection = Rejection::Malformed(error.clone());
-    let mut details = ErrorDetails::with_bad_request_violation(&error.field, &error.problem);
+    let mut details = ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem));
     details.set_error_info(reason(&rejection), DOMAIN, HashMap::new());
     with_rejection(Code::InvalidArgument, &rejection, details)
 }
@@ -42,7 +48,9 @@ pub(super) fn malformed(error: &Malformed) -> Status {
 pub(super) fn rejected(rejection: &Rejection, revision: u64, replayed: bool) -> Status {
     let mut details = match rejection {
         Rejection::Denied(blocking) => quota_failure(blocking),
-        Rejection::Malformed(error) => ErrorDetails::with_bad_request_violation(&error.field, &error.problem),
+        Rejection::Malformed(error) => {
+            ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem))
+        }
         _ => ErrorDetails::new(),
     };
     let metadata = HashMap::from([
@@ -69,21 +77,34 @@ pub(super) fn failed(error: Error) -> Status {
 }
 
 fn with_rejection(code: Code, rejection: &Rejection, details: ErrorDetails) -> Status {
-    let standard = Status::with_error_details(code, explain(rejection), details);
+    let standard = Status::with_error_details(code, shortened(&explain(rejection)), details);
     let mut full =
         tonic_types::pb::Status::decode(standard.details()).expect("the details were encoded one line above");
-    full.details
-        .push(prost_types::Any { type_url: REJECTION.to_owned(), value: encode(rejection).encode_to_vec() });
+    // The message stands in the status already.
+    full.message.clear();
+    full.details.push(prost_types::Any {
+        type_url: REJECTION.to_owned(),
+        value: encode_within(rejection, MAX_REJECTION).encode_to_vec(),
+    });
     Status::with_details(code, standard.message(), Bytes::from(full.encode_to_vec()))
 }
 
+/// The first blocking quotas; all of them are in the event.
 fn quota_failure(blocking: &[Blocking]) -> ErrorDetails {
     let mut details = ErrorDetails::new();
-    for blocking in blocking {
-        let subject = format!("{}:{}", blocking.quota.scope, blocking.quota.resource);
-        details.add_quota_failure_violation(subject, explain_blocking(blocking));
+    for blocking in blocking.iter().take(MAX_VIOLATIONS) {
+        let subject = shortened(&format!("{}:{}", blocking.quota.scope, blocking.quota.resource));
+        details.add_quota_failure_violation(subject, shortened(&explain_blocking(blocking)));
     }
     details
+}
+
+/// Text of bounded length.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn code(rejection: &Rejection) -> Code {

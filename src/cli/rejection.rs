@@ -32,6 +32,14 @@ pub(super) fn label(rejection: &v1::Rejection) -> &'static str {
 
 /// Each thing that stood in the way, one sentence each.
 pub(super) fn reasons(rejection: &v1::Rejection) -> Vec<String> {
+    let mut reasons = listed(rejection);
+    if rejection.omitted > 0 {
+        reasons.push(format!("and {} more; `quorate events list` shows all", rejection.omitted));
+    }
+    reasons
+}
+
+fn listed(rejection: &v1::Rejection) -> Vec<String> {
     match &rejection.reason {
         Some(Reason::UnknownScopes(unknown)) => {
             unknown.scopes.iter().map(|scope| format!("there is no scope {scope}")).collect()
@@ -175,7 +183,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::cli) fn rejection(reason: Reason) -> v1::Rejection {
-        v1::Rejection { reason: Some(reason) }
+        v1::Rejection { reason: Some(reason), omitted: 0 }
     }
 
     pub(in crate::cli) fn quota(scope: &str) -> Option<v1::QuotaName> {
@@ -257,7 +265,7 @@ pub(super) mod tests {
             let words = reasons(&rejection);
             assert!(!words.is_empty() && words.iter().all(|word| !word.is_empty()), "{rejection:?}");
         }
-        assert_eq!(label(&v1::Rejection { reason: None }), "rejected");
-        assert!(!reasons(&v1::Rejection { reason: None }).is_empty());
+        assert_eq!(label(&v1::Rejection::default()), "rejected");
+        assert!(!reasons(&v1::Rejection::default()).is_empty());
     }
 }

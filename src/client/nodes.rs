@@ -13,6 +13,9 @@ use tonic::transport::Endpoint;
 
 use super::ClientError;
 
+/// How much a rejection may take of the headers it travels in. Nodes keep it far smaller.
+const HEADER_BYTES: u32 = 64 << 10;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that lost its peer without a word is found out within these two together, even
 /// while nothing is asked over it.
@@ -114,6 +117,7 @@ pub fn channel_settings(address: &str) -> Result<Endpoint, ClientError> {
         .map_err(|error| invalid(address, &format!("{error}: {form}")))?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
+        .http2_max_header_list_size(HEADER_BYTES)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -23,6 +23,7 @@ use super::Client;
 use super::ClientError;
 use super::code_name;
 use super::rejection_of;
+use crate::proto::v1::rejection::Reason;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -137,9 +138,15 @@ fn failure(status: &Status) -> Failure {
         | Code::DataLoss => Failure::Ambiguous,
         // The same message is malformed everywhere.
         Code::InvalidArgument => Failure::Final,
+        // Nothing was done now, but an earlier try may have been, so long ago that it is forgotten.
+        _ if is_expired(status) => Failure::Refused,
         _ if rejection_of(status).is_some() => Failure::Final,
         _ => Failure::Refused,
     }
+}
+
+fn is_expired(status: &Status) -> bool {
+    matches!(rejection_of(status).and_then(|rejection| rejection.reason), Some(Reason::RequestIdExpired(_)))
 }
 
 /// What a status says, with what is at the bottom of it: "tcp connect error" alone does not tell a

@@ -26,9 +26,8 @@ const DEFAULT_KIND: &str = "scope";
 
 /// Reads the request id of a client.
 pub fn request_id(text: &str) -> Result<RequestId, Malformed> {
-    let uuid = uuid::Uuid::parse_str(text).map_err(|error| {
-        Malformed::new("request_id", format!("is {text:?}, not a UUID of version 7: {error}"))
-    })?;
+    let uuid = uuid::Uuid::parse_str(text)
+        .map_err(|error| Malformed::new("request_id", format!("is not a UUID of version 7: {error}")))?;
     RequestId::from_bytes(uuid.into_bytes()).map_err(|problem| Malformed::new("request_id", problem))
 }
 

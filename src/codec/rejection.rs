@@ -1,5 +1,6 @@
 //! Rejections and verdicts.
 
+use prost::Message as _;
 use rust_decimal::Decimal;
 
 use super::Corrupt;
@@ -109,7 +110,34 @@ pub fn encode(rejection: &Rejection) -> v1::Rejection {
             Reason::RequestIdExpired(message::RequestIdExpired { oldest_accepted_ms: *oldest_accepted_ms })
         }
     };
-    v1::Rejection { reason: Some(reason) }
+    v1::Rejection { reason: Some(reason), omitted: 0 }
+}
+
+/// The message of a rejection, cut to about `bytes`: an answer travels in headers, which are small.
+/// At least the first thing it names is kept; `omitted` says how many are not.
+pub fn encode_within(rejection: &Rejection, bytes: usize) -> v1::Rejection {
+    let mut full = encode(rejection);
+    while full.encoded_len() > bytes && drop_last(&mut full) {
+        full.omitted += 1;
+    }
+    full
+}
+
+/// Leaves out the last thing that a rejection names, unless it is the only one.
+fn drop_last(rejection: &mut v1::Rejection) -> bool {
+    fn pop<T>(items: &mut Vec<T>) -> bool {
+        items.len() > 1 && items.pop().is_some()
+    }
+    match &mut rejection.reason {
+        Some(Reason::UnknownScopes(reason)) => pop(&mut reason.scopes),
+        Some(Reason::UnknownResources(reason)) => pop(&mut reason.resources),
+        Some(Reason::UnknownQuotas(reason)) => pop(&mut reason.quotas),
+        Some(Reason::Uncountable(reason)) => pop(&mut reason.quotas),
+        Some(Reason::Locked(reason)) => pop(&mut reason.locks),
+        Some(Reason::SequenceMismatch(reason)) => pop(&mut reason.found),
+        Some(Reason::Denied(reason)) => pop(&mut reason.blocking),
+        _ => false,
+    }
 }
 
 /// A rejection from its message.

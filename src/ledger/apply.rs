@@ -6,8 +6,8 @@ use super::event::Event;
 use super::outcome::Outcome;
 use super::rejection::Malformed;
 use super::rejection::Rejection;
+use super::request::AHEAD_MS;
 use super::request::Request;
-use super::request::WINDOW_MS;
 use super::state::State;
 
 /// What the requests of one log entry led to.
@@ -70,11 +70,11 @@ fn answer_without_event(state: &State, now: LogTime, request: &Request) -> Optio
     let floor = state.requests.floor_at(now);
     let rejection = if request.id <= floor {
         Rejection::RequestIdExpired { oldest_accepted_ms: floor.time_ms() + 1 }
-    } else if request.id.time_ms() > now.saturating_add(WINDOW_MS) {
+    } else if request.id.time_ms() > now.saturating_add(AHEAD_MS) {
         Rejection::Malformed(Malformed::new(
             "request_id",
             format!(
-                "was made at {} ms since 1970, over {WINDOW_MS} ms ahead of the ledger; check the clock of the client",
+                "was made at {} ms since 1970, over {AHEAD_MS} ms ahead of the ledger; check the clock of the client",
                 request.id.time_ms()
             ),
         ))
@@ -98,12 +98,15 @@ mod tests {
     use super::super::name::Name;
     use super::super::name::Path;
     use super::super::outcome::Grant;
-    use super::super::request::CAPACITY;
+    use super::super::request;
     use super::super::request::RequestId;
     use super::super::rows::RowKey;
     use super::*;
 
     const NOW: LogTime = 1_767_225_600_000;
+
+    /// How many rejections that name nothing are remembered.
+    const CAPACITY: usize = request::CAPACITY / 2;
 
     fn id(time_ms: u64, number: u64) -> RequestId {
         let bits = u128::from(time_ms) << 80 | 7 << 76 | 0b10 << 62 | u128::from(number);

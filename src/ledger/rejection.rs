@@ -80,6 +80,29 @@ pub enum Rejection {
     },
 }
 
+impl Rejection {
+    /// How many things it names, beyond one.
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Self::UnknownScopes(items) => items.len(),
+            Self::UnknownResources(items) => items.len(),
+            Self::UnknownQuotas(items) | Self::Uncountable(items) => items.len(),
+            Self::Locked(items) => items.len(),
+            Self::SequenceMismatch(items) => items.len(),
+            Self::Denied(items) => items.len(),
+            Self::Malformed(_)
+            | Self::UnknownHold(_)
+            | Self::ScopeExists(_)
+            | Self::ResourceExists(_)
+            | Self::HoldClosed { .. }
+            | Self::VersionMismatch(_)
+            | Self::LimitConflict { .. }
+            | Self::RequestIdReused { .. }
+            | Self::RequestIdExpired { .. } => 0,
+        }
+    }
+}
+
 /// Bad input: which field, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]

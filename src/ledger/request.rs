@@ -16,12 +16,17 @@ use super::Revision;
 use super::command::Command;
 use super::outcome::Verdict;
 
-/// How long a decided request is remembered, in milliseconds of log time; also how far ahead of
-/// the log time an id may lie.
+/// How long a decided request is remembered, in milliseconds of log time.
 pub const WINDOW_MS: u64 = 60 * 60 * 1000;
 
-/// How many decided requests are remembered at most.
-pub const CAPACITY: usize = 1_000_000;
+/// How far ahead of the log time an id may lie, in milliseconds: clocks differ. It is short,
+/// because what is forgotten first is what was made first by the clocks of the clients: ids from
+/// far ahead would push out those of everyone else.
+pub const AHEAD_MS: u64 = 60 * 1000;
+
+/// How much is remembered at most: a grant counts 1, a rejection 2 and 1 for each thing that it
+/// names. Some 128 bytes each.
+pub const CAPACITY: usize = 2_000_000;
 
 /// First 16 bytes of the SHA-256 of the command.
 pub type Fingerprint = [u8; 16];
@@ -92,10 +97,17 @@ pub struct Decided {
     pub verdict: Verdict,
 }
 
+impl Decided {
+    fn weight(&self) -> usize {
+        self.verdict.as_ref().err().map_or(1, |rejection| 2 + rejection.items())
+    }
+}
+
 /// The decided requests that are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RequestTable {
     decided: BTreeMap<RequestId, Decided>,
+    weight: usize,
     floor: RequestId,
 }
 
@@ -118,7 +130,9 @@ impl RequestTable {
 
     /// Remembers a decision without forgetting others: for restoring.
     pub(super) fn load(&mut self, id: RequestId, decided: Decided) {
-        self.decided.insert(id, decided);
+        self.weight += decided.weight();
+        let before = self.decided.insert(id, decided);
+        assert!(before.is_none(), "a request is decided once");
     }
 
     /// The greatest id that is refused at a log time.
@@ -135,17 +149,17 @@ impl RequestTable {
         now: LogTime,
         mut forgotten: impl FnMut(RequestId),
     ) {
-        self.decided.insert(id, decided);
+        self.load(id, decided);
         self.floor = self.floor_at(now);
         while let Some(entry) = self.decided.first_entry() {
             let oldest = *entry.key();
             if oldest > self.floor {
-                if self.decided.len() <= CAPACITY {
+                if self.weight <= CAPACITY {
                     break;
                 }
                 self.floor = oldest;
             }
-            self.decided.pop_first();
+            self.weight -= entry.remove().weight();
             forgotten(oldest);
         }
     }

@@ -5,10 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Request;
 
+/// How long before the caller gives up an answer must be on its way.
+const MARGIN: Duration = Duration::from_millis(50);
+
 /// The longest a call may wait, whatever it asks for.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// When a call must be answered, by the timeout its caller set.
+/// When a call must be answered, by the timeout its caller set: a little before it, or the caller
+/// would hear of a time-out instead of what the node has to say.
 pub fn deadline<T>(request: &Request<T>, default: Duration) -> Instant {
     let timeout = request
         .metadata()
@@ -16,7 +20,8 @@ pub fn deadline<T>(request: &Request<T>, default: Duration) -> Instant {
         .and_then(|value| value.to_str().ok())
         .and_then(parse_timeout)
         .unwrap_or(default);
-    Instant::now() + timeout.min(LONGEST)
+    let timeout = timeout.min(LONGEST);
+    Instant::now() + timeout - (timeout / 10).min(MARGIN)
 }
 
 /// Reads the `grpc-timeout` of the gRPC protocol: up to 8 digits and a unit.

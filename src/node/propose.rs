@@ -2,11 +2,14 @@
 //! entry. No timer delays a lone command.
 
 use std::sync::Weak;
+use std::time::Duration;
 
+use openraft::errors::RaftError;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use super::Error;
@@ -28,6 +31,10 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// How many log entries may be under way: one on its way to disk while the next is replicated.
 const IN_FLIGHT: usize = 2;
+
+/// How long one attempt to have an entry decided may take. After that its commands are tried again
+/// from the beginning, perhaps with another leader: a leader that is cut off never answers.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// A command that waits for its outcome.
 pub(super) struct Pending {
@@ -134,20 +141,23 @@ impl Node {
         // The clock may have been set back, or this leader's may be behind the last one's.
         let time = self.parts.clock.now_ms().max(self.state().time());
         let payload = Payload(batch::encode(time, &requests).into());
-        match self.parts.raft.client_write(payload).await {
-            Ok(response) => answer_all(pending, response.data.outcomes),
-            Err(error) => {
-                // Whether the entry will be committed is not known: asking again will tell.
-                let error = Error::unavailable(format!("the leader changed: {error}"));
-                pending.into_iter().for_each(|pending| pending.answer(Err(error.clone())));
+        // Whether an entry without an answer will be committed is not known: asking again will tell.
+        let error = match timeout(ATTEMPT, self.parts.raft.client_write(payload)).await {
+            Ok(Ok(response)) => return answer_all(pending, response.data.outcomes),
+            Ok(Err(RaftError::Fatal(fatal))) => Error::unavailable(format!("this node is stopping: {fatal}")),
+            Ok(Err(RaftError::APIError(error))) => {
+                Error::unavailable(format!("this node does not lead: {error}"))
             }
-        }
+            Err(_) => {
+                Error::unavailable(format!("no majority of nodes stored the command within {ATTEMPT:?}"))
+            }
+        };
+        pending.into_iter().for_each(|pending| pending.answer(Err(error.clone())));
     }
 
     async fn relay_entry(&self, pending: Vec<Pending>) {
         let requests: Vec<Request> = pending.iter().map(|pending| pending.request.clone()).collect();
-        let deadline = pending.iter().map(|pending| pending.deadline).max().unwrap_or_else(Instant::now);
-        match self.forward(&requests, deadline).await {
+        match self.forward(&requests, Instant::now() + ATTEMPT).await {
             Ok(outcomes) => answer_all(pending, outcomes),
             Err(error) => pending.into_iter().for_each(|pending| pending.answer(Err(error.clone()))),
         }

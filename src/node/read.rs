@@ -2,11 +2,13 @@
 //! all who wait.
 
 use std::sync::Weak;
+use std::time::Duration;
 
 use openraft::ReadPolicy;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use super::Error;
@@ -16,9 +18,11 @@ use super::no_leader;
 /// How many reads may wait.
 const QUEUE: usize = 65_536;
 
+/// How long one question to the leader may take; then it is asked anew, of whoever leads then.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
 /// A read that waits for its index.
 pub(super) struct Waiting {
-    deadline: Instant,
     /// It comes from another node that took this one for the leader.
     relayed: bool,
     reply: oneshot::Sender<Result<u64, Error>>,
@@ -37,7 +41,7 @@ impl Queue {
     pub(super) async fn read_index(&self, deadline: Instant, relayed: bool) -> Result<u64, Error> {
         let (reply, index) = oneshot::channel();
         self.0
-            .try_send(Waiting { deadline, relayed, reply })
+            .try_send(Waiting { relayed, reply })
             .map_err(|_| Error::unavailable(format!("{QUEUE} reads are waiting; this node is overloaded")))?;
         match timeout_at(deadline, index).await {
             Ok(Ok(result)) => result,
@@ -56,20 +60,16 @@ pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Waiting>) 
         };
         let (relayed, own): (Vec<_>, Vec<_>) = gathered.drain(..).partition(|waiting| waiting.relayed);
         if node.parts.raft.is_leader() {
-            let index = node.read_index_as_leader(&own, &relayed).await;
+            let index = node.read_index_as_leader().await;
             own.into_iter().chain(relayed).for_each(|waiting| waiting.answer(index.clone()));
             continue;
         }
         relayed.into_iter().for_each(|waiting| waiting.answer(Err(no_leader())));
-        if let Some(deadline) = latest(&own) {
-            let index = node.ask_read_index(deadline).await;
+        if !own.is_empty() {
+            let index = node.ask_read_index(Instant::now() + ATTEMPT).await;
             own.into_iter().for_each(|waiting| waiting.answer(index.clone()));
         }
     }
-}
-
-fn latest(waiting: &[Waiting]) -> Option<Instant> {
-    waiting.iter().map(|waiting| waiting.deadline).max()
 }
 
 impl Waiting {
@@ -81,10 +81,9 @@ impl Waiting {
 
 impl Node {
     /// Confirms by a majority that this node still leads.
-    async fn read_index_as_leader(&self, own: &[Waiting], relayed: &[Waiting]) -> Result<u64, Error> {
-        let deadline = latest(own).max(latest(relayed)).unwrap_or_else(Instant::now);
+    async fn read_index_as_leader(&self) -> Result<u64, Error> {
         let confirmed = self.parts.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        match timeout_at(deadline, confirmed).await {
+        match timeout(ATTEMPT, confirmed).await {
             Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
             Ok(Err(error)) => {
                 Err(Error::unavailable(format!("this node could not confirm that it leads: {error}")))

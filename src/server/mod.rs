@@ -254,17 +254,32 @@ fn serve_clients(
     (reporter, Box::pin(serving))
 }
 
+/// The services whose health is told; "" is the whole server.
+const SERVICES: [&str; 6] = [
+    "",
+    "quorate.v1.Ledger",
+    "quorate.v1.Quotas",
+    "quorate.v1.Query",
+    "quorate.v1.Events",
+    "quorate.v1.Cluster",
+];
+
 /// Says SERVING while there is a leader to decide commands.
 async fn report_health(raft: Raft, reporter: HealthReporter) {
     let mut metrics = raft.metrics();
+    let mut told = None;
     loop {
         let led = metrics.borrow_watched().current_leader.is_some();
-        let status =
-            if led { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-        // "" is the whole server.
-        for service in ["", "quorate.v1.Ledger", "quorate.v1.Quotas", "quorate.v1.Query", "quorate.v1.Events"]
-        {
-            reporter.set_service_status(service, status).await;
+        if told != Some(led) {
+            told = Some(led);
+            let status = if led {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            for service in SERVICES {
+                reporter.set_service_status(service, status).await;
+            }
         }
         if metrics.changed().await.is_err() {
             return;

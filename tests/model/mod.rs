@@ -15,6 +15,7 @@ use quorate::ledger::command::NewLimit;
 use rust_decimal::Decimal;
 
 const WINDOW_MS: u64 = 3_600_000;
+const AHEAD_MS: u64 = 60_000;
 const MAX: i128 = 10i128.pow(36);
 
 /// (path, resource).
@@ -172,7 +173,7 @@ impl Model {
         if made_ms < oldest {
             return unseen(Answer::Expired(oldest));
         }
-        if made_ms > self.time + WINDOW_MS {
+        if made_ms > self.time + AHEAD_MS {
             return unseen(Answer::Malformed("request_id".into()));
         }
         self.revision += 1;
