@@ -64,6 +64,7 @@ struct Shared {
     written: u64,
 }
 
+#[derive(Clone)]
 struct Cached {
     entry: Entry,
     bytes: usize,
@@ -81,6 +82,7 @@ impl Log {
         let newest = store.last(Space::Entries, &keys::entry(0), &keys::entry(u64::MAX))?;
         let newest = newest.map(|(_, bytes)| decode(&bytes)).transpose()?.map(|entry| entry.log_id);
         let last = newest.max(purged);
+        check_beginning(&*store, purged)?;
         Ok(Self {
             store,
             shared: Arc::new(Mutex::new(Shared {
@@ -124,12 +126,16 @@ impl Log {
             let range = start.max(cached_from)..end;
             (cached_from, take(shared.cache.range(range).map(|(_, cached)| cached), budget))
         };
-        if start >= cached_from {
-            return Ok(cached);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        if start < cached_from {
+            (entries, bytes) = self.read_from_disk(start, cached_from, budget)?;
         }
-        let (mut entries, bytes) = self.read_from_disk(start, cached_from, budget)?;
-        if bytes < budget {
-            entries.extend(cached);
+        for Cached { entry, bytes: size } in cached {
+            if bytes >= budget {
+                break;
+            }
+            bytes += size;
+            entries.push(entry);
         }
         check_no_gap(&entries)?;
         Ok(entries)
@@ -154,17 +160,36 @@ impl Log {
     }
 }
 
-fn take<'a>(cached: impl Iterator<Item = &'a Cached>, budget: usize) -> Vec<Entry> {
+/// As many as the budget allows, the one that reaches it included.
+fn take<'a>(cached: impl Iterator<Item = &'a Cached>, budget: usize) -> Vec<Cached> {
     let mut bytes = 0;
-    let mut entries = Vec::new();
-    for Cached { entry, bytes: size } in cached {
-        entries.push(entry.clone());
-        bytes += size;
+    let mut taken = Vec::new();
+    for entry in cached {
+        taken.push(entry.clone());
+        bytes += entry.bytes;
         if bytes >= budget {
             break;
         }
     }
-    entries
+    taken
+}
+
+/// The first entry on disk must follow what was purged; the log begins at index 0.
+fn check_beginning(store: &dyn LogStore, purged: Option<LogId>) -> Result<(), OpenError> {
+    let expected = purged.map_or(0, |purged| purged.index + 1);
+    let mut first = None;
+    store.scan(Space::Entries, &keys::entry(0), &keys::entry(u64::MAX), &mut |key, _| {
+        first = Some(keys::number(key));
+        false
+    })?;
+    match first {
+        None => Ok(()),
+        Some(first) if first == Some(expected) => Ok(()),
+        Some(first) => {
+            let problem = format!("it begins with entry {first:?} instead of {expected}");
+            Err(Corrupt::new("the log", problem).into())
+        }
+    }
 }
 
 fn check_no_gap(entries: &[Entry]) -> Result<(), io::Error> {
@@ -321,7 +346,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         {
             let mut shared = self.shared();
             shared.forget(|index| index >= keep);
-            shared.last = last_log_id.max(shared.purged);
+            shared.last = last_log_id.min(shared.last).max(shared.purged);
         }
         let mut batch = Batch::default();
         batch.delete_range(Space::Entries, keys::entry(keep), keys::entry(u64::MAX));

@@ -40,7 +40,11 @@ pub fn copy(from: &dyn store::Snapshot, to: &dyn StateStore) -> Result<Received,
 }
 
 /// A snapshot already taken: the copy has to be made between two entries, before building starts.
+///
+/// Once it is built the log behind it may be purged, so building makes the state durable: what the
+/// state has not flushed then, no log could bring back.
 pub struct Builder {
+    pub(super) store: Arc<dyn StateStore>,
     pub(super) meta: SnapshotMeta,
     pub(super) taken: Result<Arc<dyn store::Snapshot>, StoreError>,
 }
@@ -52,6 +56,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         &mut self,
     ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
         let snapshot = SnapshotData::Made(self.taken.clone()?);
+        self.store.flush().await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }

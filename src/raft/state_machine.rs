@@ -226,7 +226,7 @@ impl Applied {
         if let Ok(snapshot) = &taken {
             self.keep_snapshot(meta.clone(), SnapshotData::Made(Arc::clone(snapshot)));
         }
-        Builder { meta, taken }
+        Builder { store: Arc::clone(&self.store), meta, taken }
     }
 }
 

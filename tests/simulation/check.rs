@@ -1,0 +1,318 @@
+//! What must hold of a run: the invariants S2 to S7, checked on the events that the cluster has in
+//! the end, on what clients were told, and on what the nodes said of themselves on the way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate::client::v1::Event;
+use quorate::client::v1::NodeStatus;
+use quorate::client::v1::Role;
+use quorate::client::v1::event::Body;
+use uuid::Uuid;
+
+use crate::workload::Asked;
+use crate::workload::Operation;
+use crate::workload::SCOPES;
+use crate::workload::Told;
+
+/// What is wrong, in words.
+pub type Verdict = Result<(), String>;
+
+/// Checks events against what clients asked and were told. Every operation must have been
+/// answered, so nothing may be left over on either side.
+pub fn check_history(events: &[Event], history: &[Operation]) -> Verdict {
+    check_stream(events)?;
+    check_once(events, history)?;
+    check_real_time(events, history)?;
+    let mut ledger = Ledger::default();
+    let by_id = operations(history);
+    events.iter().try_for_each(|event| ledger.replay(event, by_id[event.request_id.as_str()]))
+}
+
+fn operations(history: &[Operation]) -> BTreeMap<String, &Operation> {
+    history.iter().map(|operation| (operation.request_id.to_string(), operation)).collect()
+}
+
+/// S7: revisions are 1, 2, 3, … and log time never goes back.
+fn check_stream(events: &[Event]) -> Verdict {
+    for (event, revision) in events.iter().zip(1..) {
+        if event.revision != revision {
+            return Err(format!("revision {} stands where {revision} should", event.revision));
+        }
+    }
+    match events.windows(2).find(|pair| pair[0].log_time_ms > pair[1].log_time_ms) {
+        Some(pair) => Err(format!("log time goes back at revision {}", pair[1].revision)),
+        None => Ok(()),
+    }
+}
+
+/// S2 and S3: every answered command has exactly one event, which says what its client was told.
+fn check_once(events: &[Event], history: &[Operation]) -> Verdict {
+    let mut left = operations(history);
+    for event in events {
+        let operation = left.remove(&event.request_id).ok_or_else(|| {
+            format!("revision {}: {} took effect twice, or nobody asked", event.revision, event.request_id)
+        })?;
+        let denied = matches!(event.body, Some(Body::Rejected(_)));
+        let agrees = match operation.told {
+            Told::Granted { revision, hold } => {
+                !denied && revision == event.revision && hold.is_none_or(|hold| hold == event.revision)
+            }
+            Told::Denied => denied,
+        };
+        if !agrees {
+            return Err(format!("{operation:?} is not what happened at revision {}", event.revision));
+        }
+    }
+    match left.values().next() {
+        Some(lost) => Err(format!("lost: {lost:?}")),
+        None => Ok(()),
+    }
+}
+
+/// S1 for commands: what was answered before another was first sent also comes before it.
+fn check_real_time(events: &[Event], history: &[Operation]) -> Verdict {
+    let by_id = operations(history);
+    let mut latest: Option<(Duration, Uuid)> = None;
+    for event in events {
+        let operation = by_id[event.request_id.as_str()];
+        if let Some((invoked, other)) = latest
+            && operation.returned < invoked
+        {
+            return Err(format!(
+                "{} was answered before {other} was sent, and comes after it",
+                event.request_id
+            ));
+        }
+        latest = latest.max(Some((operation.invoked, operation.request_id)));
+    }
+    Ok(())
+}
+
+/// S4: the counters, counted once more.
+#[derive(Default)]
+struct Ledger {
+    /// Used and held, by scope.
+    counters: BTreeMap<&'static str, (u64, u64)>,
+    /// Scope and amount of live holds.
+    holds: BTreeMap<u64, (&'static str, u64)>,
+}
+
+impl Ledger {
+    fn replay(&mut self, event: &Event, operation: &Operation) -> Verdict {
+        let wrong = |problem: &str| Err(format!("revision {}: {problem}: {operation:?}", event.revision));
+        let no_hold = || format!("revision {}: no such hold: {operation:?}", event.revision);
+        match (&operation.asked, &event.body) {
+            (Asked::Setup, _) => {}
+            (Asked::Reserve { scope, amount }, Some(Body::Reserved(_))) => {
+                self.holds.insert(event.revision, (scope, *amount));
+                for (path, limit) in path_up(scope) {
+                    let (used, held) = self.counters.entry(path).or_default();
+                    *held += amount;
+                    if *used + *held > limit {
+                        return wrong(&format!("{path} has more than {limit}"));
+                    }
+                }
+            }
+            (Asked::Reserve { scope, amount }, Some(Body::Rejected(_))) => {
+                let full = path_up(scope).any(|(path, limit)| {
+                    let (used, held) = self.counters.get(path).copied().unwrap_or_default();
+                    used + held + amount > limit
+                });
+                if !full {
+                    return wrong("denied although there was room");
+                }
+            }
+            (Asked::Commit(hold), Some(Body::Committed(_))) => {
+                let (scope, amount) = *self.holds.get(hold).ok_or_else(no_hold)?;
+                for (path, _) in path_up(scope) {
+                    let (used, held) = self.counters.entry(path).or_default();
+                    *held = held.checked_sub(amount).ok_or_else(no_hold)?;
+                    *used += amount;
+                }
+            }
+            (Asked::Release(hold), Some(Body::Released(_))) => {
+                let (scope, amount) = self.holds.remove(hold).ok_or_else(no_hold)?;
+                for (path, _) in path_up(scope) {
+                    // Whether it had been committed shows in the event; the sum must fit.
+                    let touched = event.touched.iter().find(|touched| touched.scope == path);
+                    let from_used = touched.is_some_and(|touched| !touched.used_change.is_empty());
+                    let (used, held) = self.counters.entry(path).or_default();
+                    let counter = if from_used { used } else { held };
+                    *counter = counter.checked_sub(amount).ok_or_else(no_hold)?;
+                }
+            }
+            _ => return wrong("another kind of event than asked for"),
+        }
+        self.compare(event)
+    }
+
+    fn compare(&self, event: &Event) -> Verdict {
+        for touched in &event.touched {
+            let (used, held) = self.counters.get(touched.scope.as_str()).copied().unwrap_or_default();
+            if (&touched.used, &touched.held) != (&used.to_string(), &held.to_string()) {
+                return Err(format!(
+                    "revision {}: {} has used {}, held {} instead of {used}, {held}",
+                    event.revision, touched.scope, touched.used, touched.held
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scope and those above it, with their limits.
+fn path_up(scope: &str) -> impl Iterator<Item = (&'static str, u64)> {
+    SCOPES.into_iter().filter(move |(path, _)| scope == *path || scope.starts_with(&format!("{path}/")))
+}
+
+/// What nodes said of themselves during a run.
+#[derive(Default)]
+pub struct Observations {
+    digests: BTreeMap<u64, (String, u64)>,
+    leaders: BTreeMap<u64, u64>,
+}
+
+impl Observations {
+    /// S5 and S6: equal digests at equal revision, one leader per term; now and ever before.
+    pub fn add(&mut self, node: &NodeStatus) -> Verdict {
+        let id = node.member.as_ref().map_or(0, |member| member.node_id);
+        let (digest, other) = self.digests.entry(node.revision).or_insert_with(|| (node.digest.clone(), id));
+        if *digest != node.digest {
+            let mine = &node.digest;
+            return Err(format!("revision {}: node {id} has {mine}, node {other} {digest}", node.revision));
+        }
+        if node.role() == Role::Leader {
+            let leader = *self.leaders.entry(node.term).or_insert(id);
+            if leader != id {
+                return Err(format!("term {}: nodes {leader} and {id} lead", node.term));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate::client::v1;
+
+    use super::*;
+
+    /// Events as the ledger would make them, and the clients they belong to.
+    #[derive(Default)]
+    struct Run {
+        events: Vec<Event>,
+        history: Vec<Operation>,
+    }
+
+    impl Run {
+        fn add(&mut self, asked: Asked, told: Told, body: Body, counters: &[(&str, u64, u64)], change: &str) {
+            let number = self.events.len() as u64 + 1;
+            let time = Duration::from_millis(number * 10);
+            let request_id = Uuid::from_u128(u128::from(number));
+            let returned = time + Duration::from_millis(5);
+            self.history.push(Operation { request_id, asked, told, invoked: time, returned });
+            let touched = counters.iter().map(|(scope, used, held)| v1::Touched {
+                scope: (*scope).to_owned(),
+                used: used.to_string(),
+                held: held.to_string(),
+                used_change: change.to_owned(),
+                ..Default::default()
+            });
+            self.events.push(Event {
+                revision: number,
+                request_id: request_id.to_string(),
+                touched: touched.collect(),
+                body: Some(body),
+                ..Default::default()
+            });
+        }
+
+        fn reserve(&mut self, amount: u64, counters: &[(&str, u64, u64)]) {
+            let revision = self.events.len() as u64 + 1;
+            let told = Told::Granted { revision, hold: Some(revision) };
+            let body = Body::Reserved(v1::Reserved::default());
+            self.add(Asked::Reserve { scope: "acme/web", amount }, told, body, counters, "");
+        }
+
+        fn deny(&mut self, amount: u64) {
+            let body = Body::Rejected(v1::Rejected::default());
+            self.add(Asked::Reserve { scope: "acme/web", amount }, Told::Denied, body, &[], "");
+        }
+
+        fn check(&self) -> Verdict {
+            check_history(&self.events, &self.history)
+        }
+
+        /// Two holds, of which one is committed and then released, and a denial.
+        fn good() -> Self {
+            let mut run = Self::default();
+            let done = |revision| Told::Granted { revision, hold: None };
+            run.reserve(4, &[("acme/web", 0, 4), ("acme", 0, 4)]);
+            run.reserve(2, &[("acme/web", 0, 6), ("acme", 0, 6)]);
+            run.deny(1);
+            let committed = Body::Committed(v1::Committed::default());
+            run.add(Asked::Commit(1), done(4), committed, &[("acme/web", 4, 2), ("acme", 4, 2)], "4");
+            let released = Body::Released(v1::Released::default());
+            run.add(Asked::Release(1), done(5), released, &[("acme/web", 0, 2), ("acme", 0, 2)], "-4");
+            run
+        }
+    }
+
+    #[test]
+    fn a_good_run_passes() {
+        assert_eq!(Run::good().check(), Ok(()));
+    }
+
+    #[track_caller]
+    fn assert_caught(spoil: impl FnOnce(&mut Run), problem: &str) {
+        let mut run = Run::good();
+        spoil(&mut run);
+        let verdict = run.check().expect_err("it is caught");
+        assert!(verdict.contains(problem), "{verdict}");
+    }
+
+    #[test]
+    fn every_kind_of_wrong_is_caught() {
+        assert_caught(|run| run.events[2].revision = 7, "stands where 3 should");
+        assert_caught(|run| run.events[1].log_time_ms = 9, "log time goes back");
+        assert_caught(|run| drop(run.events.pop()), "lost");
+        assert_caught(|run| drop(run.history.pop()), "nobody asked");
+        assert_caught(
+            |run| {
+                let mut again = run.events[4].clone();
+                again.revision = 6;
+                run.events.push(again);
+            },
+            "took effect twice",
+        );
+        assert_caught(
+            |run| run.history[2].told = Told::Granted { revision: 3, hold: Some(3) },
+            "not what happened",
+        );
+        assert_caught(|run| run.history[0].told = Told::Denied, "not what happened");
+        assert_caught(|run| run.history[3].invoked = Duration::from_secs(1), "comes after it");
+        assert_caught(|run| run.reserve(5, &[]), "more than 6");
+        assert_caught(|run| run.deny(4), "there was room");
+        assert_caught(|run| run.events[3].touched[0].held = "3".to_owned(), "instead of");
+        assert_caught(|run| run.history[3].asked = Asked::Commit(3), "no such hold");
+    }
+
+    #[test]
+    fn nodes_that_disagree_are_caught() {
+        let status = |node_id, term, digest: &str, role: Role| NodeStatus {
+            member: Some(v1::Member { node_id, ..Default::default() }),
+            term,
+            role: role.into(),
+            revision: 4,
+            digest: digest.to_owned(),
+            ..Default::default()
+        };
+        let mut seen = Observations::default();
+        assert_eq!(seen.add(&status(1, 1, "a", Role::Leader)), Ok(()));
+        assert_eq!(seen.add(&status(2, 1, "a", Role::Follower)), Ok(()));
+        assert_eq!(seen.add(&status(2, 2, "a", Role::Leader)), Ok(()));
+        assert!(seen.add(&status(2, 1, "a", Role::Leader)).is_err(), "two leaders in one term");
+        assert!(seen.add(&status(3, 1, "b", Role::Follower)).is_err(), "two digests at one revision");
+    }
+}

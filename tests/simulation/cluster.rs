@@ -1,0 +1,165 @@
+//! The simulated cluster: three nodes that run `quorate::server::run` on simulated disks, and what
+//! can be done to them.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::UNIX_EPOCH;
+
+use quorate::config::ClientSettings;
+use quorate::config::Config;
+use quorate::config::LogSettings;
+use quorate::config::Member;
+use quorate::config::PeerSettings;
+use quorate::config::RaftSettings;
+use quorate::server;
+use quorate::store::simulated::Disk;
+use quorate::store::simulated::SimulatedStore;
+use turmoil::Sim;
+
+use crate::net::SeededRng;
+use crate::net::SimulatedNet;
+use crate::net::SkewedClock;
+use crate::trace;
+
+/// The nodes, by number from 0: the name of the host, and where clients find it.
+pub const NODES: [(&str, &str); 3] =
+    [("node-1", "node-1:7101"), ("node-2", "node-2:7101"), ("node-3", "node-3:7101")];
+
+const CLIENT_PORT: u16 = 7101;
+const PEER_PORT: u16 = 7201;
+
+/// 2026-01-01; the simulation begins here whenever it is run.
+const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+
+/// How long a run may take in simulated time, faults and healing included.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// A cluster under simulation.
+pub struct Cluster {
+    pub sim: Sim<'static>,
+    disks: Vec<Arc<Disk>>,
+    clients: Vec<&'static str>,
+}
+
+impl Cluster {
+    /// Three nodes that are about to start.
+    pub fn new(seed: u64) -> Self {
+        quorate::raft::runtime::seed_this_thread(seed);
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .epoch(UNIX_EPOCH + EPOCH)
+            .simulation_duration(LONGEST)
+            .tick_duration(Duration::from_millis(1))
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(Duration::from_millis(8))
+            .tcp_capacity(65_536)
+            // A connect that is given up keeps its port.
+            .ephemeral_ports(10_000..=65_000)
+            .enable_random_order()
+            .build();
+        let disks: Vec<_> = (0..NODES.len()).map(|node| Disk::new(part(seed, node, 0))).collect();
+        for (node, disk) in disks.iter().enumerate() {
+            let (disk, boots) = (Arc::clone(disk), Rc::new(Cell::new(0)));
+            sim.host(NODES[node].0, move || {
+                boots.set(boots.get() + 1);
+                run(seed, node, boots.get(), Arc::clone(&disk))
+            });
+        }
+        Self { sim, disks, clients: Vec::new() }
+    }
+
+    /// Adds a host that uses the cluster; the run is over when all of these are.
+    pub fn client(&mut self, name: &'static str, work: impl Future<Output = turmoil::Result> + 'static) {
+        self.sim.client(name, work);
+        self.clients.push(name);
+    }
+
+    /// Nothing passes between a node and the other nodes, in either direction.
+    pub fn isolate(&mut self, node: usize) {
+        trace::line(format_args!("isolate {}", NODES[node].0));
+        for other in others(node) {
+            self.sim.partition(NODES[node].0, NODES[other].0);
+        }
+    }
+
+    /// A node can send to the other nodes, but hears nothing from them.
+    pub fn deafen(&mut self, node: usize) {
+        trace::line(format_args!("deafen {}", NODES[node].0));
+        for other in others(node) {
+            self.sim.partition_oneway(NODES[other].0, NODES[node].0);
+        }
+    }
+
+    /// The power of a node fails: it loses what was not synced, and nobody is told.
+    pub fn cut_power(&mut self, node: usize) {
+        trace::line(format_args!("cut the power of {}", NODES[node].0));
+        let name = NODES[node].0;
+        // Before the crash: the sockets of a crashed host are closed politely.
+        others(node).map(|other| NODES[other].0).chain(self.clients.iter().copied()).for_each(|other| {
+            self.sim.partition(name, other);
+        });
+        self.disks[node].crash();
+        self.sim.crash(name);
+    }
+
+    /// Ends all partitions, and starts the nodes that are down.
+    pub fn heal(&mut self) {
+        trace::line(format_args!("heal"));
+        for (node, (name, _)) in NODES.iter().enumerate() {
+            others(node).map(|other| NODES[other].0).chain(self.clients.iter().copied()).for_each(|other| {
+                self.sim.repair(*name, other);
+            });
+            if !self.sim.is_host_running(*name) {
+                self.sim.bounce(*name);
+            }
+        }
+    }
+}
+
+fn others(node: usize) -> impl Iterator<Item = usize> {
+    (0..NODES.len()).filter(move |other| *other != node)
+}
+
+/// A seed for one part of a run.
+fn part(seed: u64, node: usize, boot: u64) -> u64 {
+    seed.wrapping_mul(1_000_003).wrapping_add(node as u64 * 1_009).wrapping_add(boot)
+}
+
+fn config(node: usize) -> Config {
+    let members = NODES.iter().zip(1..).map(|((name, client_address), node_id)| Member {
+        node_id,
+        client_address: (*client_address).to_owned(),
+        peer_address: format!("{name}:{PEER_PORT}"),
+    });
+    Config {
+        cluster: "simulated".to_owned(),
+        node_id: node as u64 + 1,
+        data_dir: Default::default(),
+        client: ClientSettings { listen: format!("0.0.0.0:{CLIENT_PORT}"), max_message_bytes: 4 << 20 },
+        peer: PeerSettings { listen: format!("0.0.0.0:{PEER_PORT}") },
+        members: members.collect(),
+        raft: RaftSettings {
+            // Small, so that nodes that were away are sent snapshots.
+            snapshot_after_entries: 60,
+            keep_entries: 20,
+            checkpoint_interval_ms: 700,
+            ..RaftSettings::default()
+        },
+        log: LogSettings::default(),
+    }
+}
+
+async fn run(seed: u64, node: usize, boot: u64, disk: Arc<Disk>) -> turmoil::Result {
+    let parts = server::Parts {
+        store: Box::new(SimulatedStore::new(disk)),
+        clock: Arc::new(SkewedClock { skew: Duration::from_millis(part(seed, node, 0) % 400) }),
+        net: Arc::new(SimulatedNet),
+        rng: Arc::new(SeededRng::new(part(seed, node, boot))),
+    };
+    server::run(config(node), parts, pending()).await?;
+    Ok(())
+}

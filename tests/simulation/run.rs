@@ -1,0 +1,183 @@
+//! One run: clients work while faults come and go, then everything heals, the nodes must come to
+//! the same state, and that state must be what the clients were told.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::error::Error;
+use std::rc::Rc;
+use std::time::Duration;
+
+use quorate::client::Client;
+use quorate::client::ClientOptions;
+use quorate::client::v1::Event;
+use quorate::client::v1::NodeStatus;
+use quorate::client::v1::Role;
+use tokio::time::sleep;
+
+use crate::check::Observations;
+use crate::check::check_history;
+use crate::cluster::Cluster;
+use crate::cluster::NODES;
+use crate::faults::Faults;
+use crate::net::channel;
+use crate::trace;
+use crate::workload::History;
+use crate::workload::User;
+
+const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
+
+/// Faults begin when the clients have begun.
+const FAULTS_BEGIN: Duration = Duration::from_secs(3);
+
+/// How often the nodes are asked how they are.
+const OBSERVE: Duration = Duration::from_millis(150);
+
+/// How long nodes may take to come to the same state once nothing goes wrong any more.
+const CONVERGE: Duration = Duration::from_secs(15);
+
+/// How long clients go on after the faults.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// What the parts of a run tell each other.
+#[derive(Clone, Default)]
+struct Shared {
+    history: History,
+    ready: Rc<Cell<bool>>,
+    /// The node that was last seen to lead.
+    leader: Rc<Cell<usize>>,
+    faults_over: Rc<Cell<bool>>,
+    working: Rc<Cell<usize>>,
+}
+
+/// Runs a seed to its end.
+pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
+    let _collecting = trace::begin(seed);
+    let shared = Shared::default();
+    shared.working.set(CLIENTS.len());
+    let mut cluster = Cluster::new(seed);
+    for (number, name) in (1..).zip(CLIENTS) {
+        cluster.client(name, work(name, seed * 100 + number, shared.clone()));
+    }
+    cluster.client("auditor", audit(seed * 100, shared.clone()));
+
+    let mut faults = Faults::new(seed, FAULTS_BEGIN);
+    loop {
+        let now = cluster.sim.elapsed();
+        trace::set_now(now);
+        faults.step(now, &mut cluster, shared.leader.get());
+        shared.faults_over.set(faults.are_over());
+        if cluster.sim.step()? {
+            return Ok(());
+        }
+    }
+}
+
+async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result {
+    while !shared.ready.get() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let mut user = User::new(name, seed, shared.history);
+    while !shared.faults_over.get() {
+        user.work_for(Duration::from_millis(100)).await;
+    }
+    user.work_for(AFTERWARDS).await;
+    shared.working.set(shared.working.get() - 1);
+    Ok(())
+}
+
+async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
+    let nodes = NODES.map(|(_, address)| node(address));
+    while let Err(error) = nodes[0].initialize().await {
+        trace::line(format_args!("auditor: not formed yet: {error}"));
+        sleep(OBSERVE).await;
+    }
+    User::new("auditor", seed, Rc::clone(&shared.history)).set_up().await;
+    shared.ready.set(true);
+
+    let seen = RefCell::new(Observations::default());
+    while shared.working.get() > 0 {
+        observe(&nodes, &seen, &shared).await?;
+        sleep(OBSERVE).await;
+    }
+    trace::line(format_args!("auditor: the clients are done"));
+    let deadline = tokio::time::Instant::now() + CONVERGE;
+    while !converged(&observe(&nodes, &seen, &shared).await?) {
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("no convergence within {CONVERGE:?}").into());
+        }
+        sleep(OBSERVE).await;
+    }
+    let mut streams = Vec::new();
+    for node in &nodes {
+        streams.push(all_events(node).await?);
+    }
+    if streams.iter().any(|stream| stream != &streams[0]) {
+        return Err("the nodes have different events".into());
+    }
+    trace::line(format_args!("auditor: {} events", streams[0].len()));
+    check_history(&streams[0], &shared.history.borrow())?;
+    Ok(())
+}
+
+/// A client that asks one node only, and not for long.
+fn node(address: &'static str) -> Client {
+    let timeout = Duration::from_millis(300);
+    let options = ClientOptions { actor: None, timeout, try_timeout: timeout, seed: Some(0) };
+    Client::from_channels(vec![(address.to_owned(), channel(address))], options)
+        .expect("the options are right")
+}
+
+/// Asks every node how it is, and checks it against all that was said before.
+async fn observe(
+    nodes: &[Client; 3],
+    seen: &RefCell<Observations>,
+    shared: &Shared,
+) -> Result<Vec<NodeStatus>, Box<dyn Error>> {
+    let asked = nodes.iter().map(|node| node.status(true, true));
+    let mut answers = Vec::new();
+    for (number, answer) in futures_util::future::join_all(asked).await.into_iter().enumerate() {
+        let Ok(answer) = answer else {
+            trace::line(format_args!("auditor: {} does not answer", NODES[number].0));
+            continue;
+        };
+        let node = answer.nodes.into_iter().next().ok_or("a node says nothing of itself")?;
+        trace::line(format_args!(
+            "auditor: {} {:?} term {} last {} applied {} snapshot {} purged {} revision {} {}",
+            NODES[number].0,
+            node.role(),
+            node.term,
+            node.last_log_index,
+            node.applied_index,
+            node.snapshot_index,
+            node.purged_index,
+            node.revision,
+            node.digest,
+        ));
+        seen.borrow_mut().add(&node)?;
+        if node.role() == Role::Leader {
+            shared.leader.set(number);
+        }
+        answers.push(node);
+    }
+    Ok(answers)
+}
+
+fn converged(answers: &[NodeStatus]) -> bool {
+    answers.len() == NODES.len()
+        && answers.iter().filter(|node| node.role() == Role::Leader).count() == 1
+        && answers.iter().all(|node| {
+            node.applied_index == answers[0].last_log_index
+                && (node.revision, &node.digest) == (answers[0].revision, &answers[0].digest)
+        })
+}
+
+async fn all_events(node: &Client) -> Result<Vec<Event>, Box<dyn Error>> {
+    let mut events = Vec::new();
+    loop {
+        let page = node.list_events(events.len() as u64 + 1, 200).await?;
+        if page.events.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page.events);
+    }
+}
