@@ -115,7 +115,7 @@ leader() { nodes | awk '$2 == "ROLE_LEADER" && !found++ { print $1 }'; }
 
 # Succeeds once three nodes stand at one revision with one digest.
 agree() {
-    nodes --digest | awk '
+    nodes | awk '
         { seen[$3 " " $4] = 1; count++; if ($4 == "-" || $3 == "-" || $3 == "0") missing = 1 }
         END { for (state in seen) states++; exit !(count == 3 && states == 1 && !missing) }'
 }
@@ -223,7 +223,7 @@ tell "Node $old_leader comes back and learns what it missed, until all three hol
 scripts/cluster.sh start "$old_leader" | indent
 killed=""
 wait_until "all nodes show one revision and one digest" agree
-act cluster status --digest
+act cluster status
 
 tell "Everything was written down, the denial too:"
 act events list --from "$((before + 1))" --limit 50

@@ -46,7 +46,9 @@ fn start(arguments: &StartArgs) -> ExitCode {
         return fail(&error.to_string());
     }
     abort_on_panic();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Without a LIFO slot a task that was just woken can be taken by any worker. Otherwise a worker
+    // that is busy with the disk would keep the consensus engine waiting.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().disable_lifo_slot().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("start the runtime: {error}")),
     };

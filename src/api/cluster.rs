@@ -59,7 +59,12 @@ impl Cluster for Api {
         changed(self.node.transfer_leadership(request.into_inner(), deadline).await)
     }
 
-    async fn take_snapshot(&self, request: Request<v1::TakeSnapshotRequest>) -> Changed {
-        changed(self.node.take_snapshot(deadline(&request, DEFAULT_TIMEOUT)).await)
+    async fn take_snapshot(
+        &self,
+        request: Request<v1::TakeSnapshotRequest>,
+    ) -> Result<Response<v1::TakeSnapshotResponse>, Status> {
+        let taken = self.node.take_snapshot(deadline(&request, DEFAULT_TIMEOUT)).await;
+        let snapshot_index = taken.map_err(status::failed)?;
+        Ok(Response::new(v1::TakeSnapshotResponse { node_id: self.node.id(), snapshot_index }))
     }
 }

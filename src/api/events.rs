@@ -7,8 +7,6 @@ use tonic::Status;
 use super::Api;
 use super::page;
 use super::status;
-use crate::node::Error;
-use crate::node::ErrorKind;
 use crate::proto::v1;
 use crate::proto::v1::events_server::Events;
 
@@ -22,11 +20,7 @@ impl Events for Api {
         self.linearize(&request).await?;
         let from = request.into_inner().from_revision.max(1);
         let revision = self.node.state().revision();
-        let events = self
-            .node
-            .applied()
-            .events(from, size)
-            .map_err(|error| status::failed(Error::new(ErrorKind::Fault, error)))?;
+        let events = self.node.events(from, size).map_err(status::failed)?;
         let next_revision = events.last().map_or(from, |event| event.revision + 1);
         Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision }))
     }

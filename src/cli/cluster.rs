@@ -21,19 +21,19 @@ pub enum ClusterCommand {
     Init,
     /// Show the nodes and how far each has come
     Status {
-        /// Also compute the digest of each node's state: equal at equal revisions
+        /// Leave out the digests (equal at equal revisions): each node reads its whole state for one
         #[arg(long)]
-        digest: bool,
+        no_digest: bool,
     },
     /// Add a node that receives the log and does not vote
     Add(AddArgs),
-    /// Give a caught-up node a vote
+    /// Give a node a vote, once it has caught up with the log
     Promote(NodeArgs),
     /// Take a node out for good; its id must never be used again
     Remove(NodeArgs),
     /// Make a node the leader
     Transfer(NodeArgs),
-    /// Make the node asked take a snapshot and purge its log behind it
+    /// Make the node asked take a snapshot now
     Snapshot,
 }
 
@@ -60,7 +60,7 @@ pub struct NodeArgs {
 impl ClusterCommand {
     /// Whether the node asked reads or writes its whole state.
     pub(super) fn is_long(&self) -> bool {
-        matches!(self, Self::Status { digest: true } | Self::Snapshot)
+        matches!(self, Self::Status { no_digest: false } | Self::Snapshot)
     }
 
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
@@ -71,8 +71,8 @@ impl ClusterCommand {
                 context.output.show(&response, formed)?;
                 return Ok(());
             }
-            Self::Status { digest } => {
-                let response = client.status(digest, false).await?;
+            Self::Status { no_digest } => {
+                let response = client.status(!no_digest, false).await?;
                 context.output.show(&response, |response| nodes(&response.nodes))?;
                 return Ok(());
             }
@@ -91,7 +91,13 @@ impl ClusterCommand {
             }
             Self::Snapshot => {
                 let response = client.take_snapshot().await?;
-                (response, format!("taken: a snapshot on the node at {}", client.endpoint()))
+                context.output.show(&response, |response| {
+                    format!(
+                        "taken: a snapshot on node {} at log index {}",
+                        response.node_id, response.snapshot_index
+                    )
+                })?;
+                return Ok(());
             }
         };
         context.output.show(&response, |_| done)?;

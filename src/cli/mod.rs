@@ -139,7 +139,10 @@ pub fn parse() -> (Global, Command) {
     let CommandLine { mut global, command } = CommandLine::parse();
     global.invocation = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     // Completed here and not by clap, so that it is not taken for a value that somebody gave.
-    global.actor = global.actor.or_else(|| std::env::var("USER").ok()).filter(|actor| !actor.is_empty());
+    global.actor = global
+        .actor
+        .or_else(|| std::env::var("USER").ok().filter(|user| user.is_ascii()))
+        .filter(|actor| !actor.is_empty());
     (global, command)
 }
 

@@ -109,6 +109,7 @@ macro_rules! described {
 
 described!(
     ClusterChangeResponse,
+    TakeSnapshotResponse,
     CommitResponse,
     CreateScopeResponse,
     Event,

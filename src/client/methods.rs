@@ -280,7 +280,7 @@ impl Client {
 
     /// Makes the node at [`Client::endpoint`] (after the call) take a snapshot and purge its log
     /// behind it.
-    pub async fn take_snapshot(&self) -> Result<ClusterChangeResponse, ClientError> {
+    pub async fn take_snapshot(&self) -> Result<TakeSnapshotResponse, ClientError> {
         call!(self, Repeat::Once, cluster.take_snapshot, TakeSnapshotRequest {})
     }
 }

@@ -82,7 +82,7 @@ impl State {
         self.revision
     }
 
-    /// The log time of the last entry.
+    /// The log time of the last event.
     pub fn time(&self) -> LogTime {
         self.time
     }

@@ -27,6 +27,9 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take when it has to read its whole state for that.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many log entries a node may be behind and still be given a vote.
+const CAUGHT_UP: u64 = 1_000;
+
 /// How long this node may be without an answer before a poll looks again.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -165,17 +168,10 @@ impl Node {
     pub(super) async fn add_node_as_leader(&self, request: v1::AddNodeRequest) -> Result<(), Error> {
         let member = request.member.ok_or_else(|| Error::new(ErrorKind::Invalid, "member is missing"))?;
         let (id, member) = crate::raft::wire::decode_member(member);
-        for (field, address) in
-            [("client_address", &member.client_address), ("peer_address", &member.peer_address)]
-        {
-            if !address.contains(':') {
-                let problem = format!("member.{field} is {address:?}; host:port is needed");
-                return Err(Error::new(ErrorKind::Invalid, problem));
-            }
-        }
         if id == 0 {
             return Err(Error::new(ErrorKind::Invalid, "member.node_id is 0; node ids begin at 1"));
         }
+        self.check_addresses(&member)?;
         if self.member(id).is_some() {
             return Err(refused(format!("node {id} is a member already")));
         }
@@ -197,6 +193,10 @@ impl Node {
 
     pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
         self.known(request.node_id)?;
+        if self.voters().contains(&request.node_id) {
+            return Err(refused(format!("node {} votes already", request.node_id)));
+        }
+        self.check_caught_up(request.node_id)?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
         self.parts.raft.change_membership(change, true).await.map_err(change_error).map(drop)
     }
@@ -267,8 +267,8 @@ impl Node {
         Err(Error::unavailable(format!("node {to} has not become the leader in time; see `cluster status`")))
     }
 
-    /// Takes a snapshot on this node and waits until the log behind it may be purged.
-    pub async fn take_snapshot(&self, deadline: Instant) -> Result<(), Error> {
+    /// Takes a snapshot on this node; returns the log index it stands at.
+    pub async fn take_snapshot(&self, deadline: Instant) -> Result<u64, Error> {
         let wanted = self.applied_index();
         if wanted == 0 {
             return Err(refused("this node has applied nothing that a snapshot could hold"));
@@ -281,7 +281,7 @@ impl Node {
                 metrics.snapshot.map_or(0, |log_id| log_id.index)
             };
             if taken >= wanted {
-                return Ok(());
+                return Ok(taken);
             }
             tokio::time::sleep(POLL).await;
         }
@@ -296,6 +296,55 @@ impl Node {
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.get_node(&id).cloned()
+    }
+
+    /// A new address is complete, and nobody else's.
+    fn check_addresses(&self, member: &Member) -> Result<(), Error> {
+        let taken: BTreeSet<String> = {
+            let metrics = self.parts.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let members = metrics.membership_config.nodes();
+            members
+                .flat_map(|(_, other)| [other.client_address.clone(), other.peer_address.clone()])
+                .collect()
+        };
+        for (field, address) in
+            [("client_address", &member.client_address), ("peer_address", &member.peer_address)]
+        {
+            let invalid = |problem: &str| {
+                Error::new(ErrorKind::Invalid, format!("member.{field} is {address:?}; {problem}"))
+            };
+            match address.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+                }
+                _ => return Err(invalid("host:port is needed, with a port from 1 to 65535")),
+            }
+            if taken.contains(address) {
+                return Err(invalid("another node has this address"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A voter that cannot keep up would only stand in the way of a majority.
+    fn check_caught_up(&self, id: NodeId) -> Result<(), Error> {
+        let (last, matched) = {
+            let metrics = self.parts.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let matched =
+                metrics.replication.as_ref().and_then(|progress| progress.get(&id).copied()).flatten();
+            (metrics.last_log_index.unwrap_or(0), matched)
+        };
+        match matched {
+            None => Err(refused(format!(
+                "node {id} has received nothing yet; check that it runs and that its peer address is right"
+            ))),
+            Some(matched) if last.saturating_sub(matched.index) > CAUGHT_UP => Err(refused(format!(
+                "node {id} is {} log entries behind; promote it when it has caught up (quorate cluster status)",
+                last - matched.index
+            ))),
+            Some(_) => Ok(()),
+        }
     }
 
     fn voters(&self) -> BTreeSet<NodeId> {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `propose` | many callers' commands become one log entry, or one call to the leader |
 //! | `read` | read index, once for all who wait |
+//! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
 //!
@@ -14,6 +15,7 @@
 
 pub mod cluster;
 pub mod deadline;
+pub mod newcomer;
 mod propose;
 mod read;
 pub mod relay;
@@ -32,7 +34,10 @@ use tokio::time::timeout_at;
 use crate::clock::Clock;
 use crate::ledger::Outcome;
 use crate::ledger::Request;
+use crate::ledger::Revision;
+use crate::proto::v1;
 use crate::raft::Applied;
+use crate::raft::Faults;
 use crate::raft::Member;
 use crate::raft::NodeId;
 use crate::raft::Peers;
@@ -95,6 +100,8 @@ pub struct Parts {
     pub applied: Arc<Applied>,
     /// Its connections.
     pub peers: Arc<Peers>,
+    /// Where its faults go.
+    pub faults: Faults,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// For jitter.
@@ -131,9 +138,12 @@ impl Node {
         self.parts.applied.read()
     }
 
-    /// What this node has applied.
-    pub fn applied(&self) -> &Applied {
-        &self.parts.applied
+    /// Events from a revision on, as `Applied::events`. One that cannot be read is a fault.
+    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, Error> {
+        self.parts.applied.events(from, limit).map_err(|error| {
+            self.parts.faults.report(format!("read events: {error}"));
+            Error::new(ErrorKind::Fault, format!("this node cannot read its events and stops: {error}"))
+        })
     }
 
     /// Has a request decided, by this node or through the leader, and returns its outcome.

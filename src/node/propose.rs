@@ -139,7 +139,7 @@ impl Node {
     async fn propose_entry(&self, pending: Vec<Pending>) {
         let requests: Vec<Request> = pending.iter().map(|pending| pending.request.clone()).collect();
         // The clock may have been set back, or this leader's may be behind the last one's.
-        let time = self.parts.clock.now_ms().max(self.state().time());
+        let time = self.parts.clock.now_ms().max(self.parts.applied.log_time());
         let payload = Payload(batch::encode(time, &requests).into());
         // Whether an entry without an answer will be committed is not known: asking again will tell.
         let error = match timeout(ATTEMPT, self.parts.raft.client_write(payload)).await {

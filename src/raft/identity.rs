@@ -1,5 +1,5 @@
-//! Who a data directory belongs to. A directory of another node, another cluster or a newer
-//! format is refused before anything in it is touched.
+//! Who a data directory belongs to. The directory of another node or another cluster is refused
+//! before anything is read or written on its behalf.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -47,15 +47,20 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Checks that the store is this node's; takes possession of a new one, durably.
-    pub async fn claim(&self, store: &dyn LogStore) -> Result<(), IdentityError> {
-        if let Some(bytes) = store.get(Space::Meta, keys::IDENTITY)? {
-            let found: Self = local::decode("the identity of the data directory", &bytes)?;
-            if found == *self {
-                return Ok(());
-            }
-            return Err(IdentityError::Foreign { found, expected: self.clone() });
+    /// Checks that the store is this node's. False when it is nobody's yet.
+    pub fn owns(&self, store: &dyn LogStore) -> Result<bool, IdentityError> {
+        let Some(bytes) = store.get(Space::Meta, keys::IDENTITY)? else {
+            return Ok(false);
+        };
+        let found: Self = local::decode("the identity of the data directory", &bytes)?;
+        if found == *self {
+            return Ok(true);
         }
+        Err(IdentityError::Foreign { found, expected: self.clone() })
+    }
+
+    /// Takes possession of a store that is nobody's yet, durably.
+    pub async fn claim(&self, store: &dyn LogStore) -> Result<(), IdentityError> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, keys::IDENTITY, local::encode(self));
         let (sender, receiver) = tokio::sync::oneshot::channel();

@@ -137,8 +137,38 @@ impl Log {
             bytes += size;
             entries.push(entry);
         }
-        check_no_gap(&entries)?;
+        self.without_gap(entries)
+    }
+
+    /// Entries that were truncated between the look at the cache and the one at the disk leave a
+    /// gap: what comes after it is no longer in the log. Any other gap is damage.
+    fn without_gap(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, io::Error> {
+        let gap = entries.windows(2).position(|pair| pair[0].log_id.index + 1 != pair[1].log_id.index);
+        let Some(before) = gap else {
+            return Ok(entries);
+        };
+        let (left, right) = (entries[before].log_id, entries[before + 1].log_id);
+        if self.shared().last >= Some(right) {
+            let problem = format!("between {left} and {right} entries are missing");
+            return Err(Corrupt::new("the log", problem).into());
+        }
+        entries.truncate(before + 1);
         Ok(entries)
+    }
+
+    /// Everything of `start..end` that the log has must have been found.
+    fn check_complete(&self, entries: &[Entry], start: u64, end: u64) -> Result<(), io::Error> {
+        let (first, next) = {
+            let shared = self.shared();
+            let next_index = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index + 1);
+            (start.max(next_index(shared.purged)), end.min(next_index(shared.last)))
+        };
+        let found = |index: u64| entries.iter().any(|entry| entry.log_id.index == index);
+        if first < next && !(found(first) && found(next - 1)) {
+            let problem = format!("entries {first} to {} are not all there", next - 1);
+            return Err(Corrupt::new("the log", problem).into());
+        }
+        Ok(())
     }
 
     fn read_from_disk(&self, start: u64, end: u64, budget: usize) -> Result<(Vec<Entry>, usize), io::Error> {
@@ -192,16 +222,6 @@ fn check_beginning(store: &dyn LogStore, purged: Option<LogId>) -> Result<(), Op
     }
 }
 
-fn check_no_gap(entries: &[Entry]) -> Result<(), io::Error> {
-    for pair in entries.windows(2) {
-        if pair[0].log_id.index + 1 != pair[1].log_id.index {
-            let problem = format!("between {} and {} entries are missing", pair[0].log_id, pair[1].log_id);
-            return Err(Corrupt::new("the log", problem).into());
-        }
-    }
-    Ok(())
-}
-
 fn decode(bytes: &[u8]) -> Result<Entry, Corrupt> {
     wire::decode_entry(local::message(WHAT, bytes)?)
 }
@@ -252,7 +272,13 @@ impl RaftLogReader<TypeConfig> for Log {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        if start >= end { Ok(Vec::new()) } else { self.read(start, end, usize::MAX) }
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let last = self.shared().last.map_or(0, |last| last.index + 1);
+        let entries = self.read(start, end, usize::MAX)?;
+        self.check_complete(&entries, start, end.min(last))?;
+        Ok(entries)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

@@ -5,6 +5,7 @@
 //! before it is applied; the log is purged only up to a snapshot, and a snapshot is flushed; after
 //! a restart a node serves reads only through a read index that it has applied again.
 
+pub mod fault;
 pub mod identity;
 pub mod log_store;
 pub mod network;
@@ -19,6 +20,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
+pub use fault::Faults;
 pub use log_store::Log;
 pub use peers::Peers;
 pub use state_machine::Applied;
@@ -60,6 +62,7 @@ pub async fn start(
     cluster: &str,
     settings: &Settings,
     peers: Arc<Peers>,
+    faults: Faults,
     log: Log,
     state_machine: StateMachine,
 ) -> Result<Raft, StartError> {
@@ -72,8 +75,6 @@ pub async fn start(
         max_payload_entries: MAX_ENTRIES_PER_APPEND,
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(settings.snapshot_after_entries),
         max_in_snapshot_log_to_keep: settings.keep_entries,
-        // A follower is sent a snapshot when the entries it needs are purged, not sooner.
-        replication_lag_threshold: u64::MAX / 2,
         backoff: "20ms 40ms 80ms ...400ms".to_owned(),
         enable_pre_vote: Some(true),
         // The state is flushed lazily: a restarted leader has to be elected again.
@@ -83,7 +84,7 @@ pub async fn start(
         ..Default::default()
     };
     let config = config.validate().map_err(|error| StartError::Settings(error.to_string()))?;
-    let network = network::Factory::new(peers);
+    let network = network::Factory::new(peers, faults);
     openraft::Raft::new(id, Arc::new(config), network, log, state_machine)
         .await
         .map_err(|fatal| StartError::Fatal(fatal.to_string()))

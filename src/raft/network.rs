@@ -32,6 +32,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 use tonic::Status;
 
+use super::fault::Faults;
 use super::peers::MAX_MESSAGE_BYTES;
 use super::peers::PeerChannel;
 use super::peers::Peers;
@@ -58,16 +59,23 @@ type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 /// Makes the clients of the consensus engine.
 pub struct Factory {
     peers: Arc<Peers>,
+    faults: Faults,
 }
 
 impl Factory {
     /// On the connections of this node.
-    pub fn new(peers: Arc<Peers>) -> Self {
-        Self { peers }
+    pub fn new(peers: Arc<Peers>, faults: Faults) -> Self {
+        Self { peers, faults }
     }
 
     fn client(&self, target: NodeId, node: &Member, purpose: Purpose) -> Network {
-        Network { peers: Arc::clone(&self.peers), target, address: node.peer_address.clone(), purpose }
+        Network {
+            peers: Arc::clone(&self.peers),
+            faults: self.faults.clone(),
+            target,
+            address: node.peer_address.clone(),
+            purpose,
+        }
     }
 }
 
@@ -90,6 +98,7 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
 /// Calls one node.
 pub struct Network {
     peers: Arc<Peers>,
+    faults: Faults,
     target: NodeId,
     address: String,
     purpose: Purpose,
@@ -214,7 +223,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return Err(unreachable(&status).into());
         };
         let mut client = self.client().map_err(|status| unreachable(&status))?;
-        let chunks = chunks(&vote, &snapshot.meta, files);
+        let chunks = chunks(&vote, &snapshot.meta, files, self.faults.clone());
         let call = Self::within(option.soft_ttl(), client.install_snapshot(chunks));
         tokio::select! {
             closed = cancel => Err(closed.into()),
@@ -245,12 +254,13 @@ struct Sending {
     hasher: Sha256,
 }
 
-/// A snapshot as messages. When a file cannot be read the stream ends early: the receiver misses
-/// the rest and refuses the whole.
+/// A snapshot as messages. A file that cannot be read is a fault of this node; the stream ends
+/// early then, and the receiver refuses what it has.
 fn chunks(
     vote: &Vote,
     meta: &SnapshotMeta,
     files: Arc<dyn store::Snapshot>,
+    faults: Faults,
 ) -> impl Stream<Item = peer::SnapshotChunk> + Send + 'static {
     let header = peer::SnapshotHeader {
         vote: Some(wire::encode_vote(vote)),
@@ -264,14 +274,14 @@ fn chunks(
     };
     let header = peer::SnapshotChunk { part: Some(peer::snapshot_chunk::Part::Header(header)) };
     let sending = Sending { files, file: 0, offset: 0, hasher: Sha256::new() };
-    let contents = stream::unfold(sending, |mut sending| async move {
+    let contents = stream::unfold((sending, faults), |(mut sending, faults)| async move {
         match sending.next() {
             Ok(chunk) => {
                 let part = peer::snapshot_chunk::Part::Chunk(chunk?);
-                Some((peer::SnapshotChunk { part: Some(part) }, sending))
+                Some((peer::SnapshotChunk { part: Some(part) }, (sending, faults)))
             }
             Err(error) => {
-                tracing::error!(%error, "cannot send the snapshot");
+                faults.report(error);
                 None
             }
         }

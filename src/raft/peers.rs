@@ -42,9 +42,9 @@ const TO: &str = "quorate-to";
 /// heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Log entries.
+    /// Log entries, votes and transfers of leadership.
     Replication,
-    /// Heartbeats and votes.
+    /// Heartbeats.
     Heartbeat,
     /// Snapshots.
     Snapshot,
@@ -102,7 +102,6 @@ impl Peers {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
-            // Reset streams are timed by the machine's clock, which a simulation does not have.
             .connect_with_connector_lazy(connector))
     }
 }

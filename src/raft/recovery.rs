@@ -9,6 +9,7 @@ use crate::codec::event;
 use crate::codec::keys;
 use crate::codec::local;
 use crate::codec::rows;
+use crate::ledger::LogTime;
 use crate::ledger::Resource;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
@@ -28,6 +29,8 @@ pub struct Recovered {
     pub last_applied: Option<LogId>,
     /// The last membership that is in it.
     pub membership: StoredMembership,
+    /// The log time of the last entry that is in it; never behind that of its last event.
+    pub time: LogTime,
 }
 
 /// Why the state cannot be recovered: a fault of this node.
@@ -49,7 +52,7 @@ pub fn recover(store: &dyn StateStore) -> Result<Recovered, RecoveryError> {
         if state.revision() != 0 {
             return Err(Corrupt::new("the state", "it has events but does not say how far it came").into());
         }
-        return Ok(Recovered { state, last_applied: None, membership: StoredMembership::default() });
+        return Ok(Recovered { state, last_applied: None, membership: StoredMembership::default(), time: 0 });
     };
     let applied: storage::Applied = local::message("the applied record", &bytes)?;
     if applied.revision != state.revision() {
@@ -58,6 +61,7 @@ pub fn recover(store: &dyn StateStore) -> Result<Recovered, RecoveryError> {
         return Err(Corrupt::new("the applied record", problem).into());
     }
     Ok(Recovered {
+        time: applied.log_time_ms.max(state.time()),
         state,
         last_applied: wire::decode_log_id(applied.log_id)?,
         membership: wire::decode_stored_membership(applied.membership)?,

@@ -14,6 +14,7 @@ use tonic::Status;
 use tonic::Streaming;
 
 use super::Raft;
+use super::fault::Faults;
 use super::snapshot::SnapshotData;
 use super::state_machine::Applied;
 use super::types::SnapshotMeta;
@@ -31,12 +32,19 @@ use crate::store::StoreError;
 pub struct RaftService {
     raft: Raft,
     applied: Arc<Applied>,
+    faults: Faults,
 }
 
 impl RaftService {
     /// For this node.
-    pub fn new(raft: Raft, applied: Arc<Applied>) -> Self {
-        Self { raft, applied }
+    pub fn new(raft: Raft, applied: Arc<Applied>, faults: Faults) -> Self {
+        Self { raft, applied, faults }
+    }
+
+    /// The disk of this node failed while it took in a snapshot.
+    fn broken(&self, error: &StoreError) -> Status {
+        self.faults.report(error);
+        stopped(error)
     }
 }
 
@@ -47,10 +55,6 @@ fn bad(corrupt: Corrupt) -> Status {
 /// The engine has stopped; the node is about to.
 fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this node is stopping: {error}"))
-}
-
-fn failed(error: StoreError) -> Status {
-    Status::internal(error.to_string())
 }
 
 type AppendReplies = std::pin::Pin<Box<dyn Stream<Item = Result<peer::AppendReply, Status>> + Send>>;
@@ -128,12 +132,12 @@ impl raft_server::Raft for RaftService {
     ) -> Result<Response<peer::SnapshotReply>, Status> {
         let mut chunks = request.into_inner();
         let (vote, meta, files) = header(chunks.message().await?)?;
-        let receiver = self.applied.store().receive(files.clone()).map_err(failed)?;
+        let receiver = self.applied.store().receive(files.clone()).map_err(|error| self.broken(&error))?;
         let mut receiving = Receiving { receiver, files, file: 0, offset: 0, hasher: Sha256::new() };
         while let Some(chunk) = chunks.message().await? {
-            receiving.take(chunk)?;
+            receiving.take(chunk)?.map_err(|error| self.broken(&error))?;
         }
-        let received = receiving.finish()?;
+        let received = receiving.finish()?.map_err(|error| self.broken(&error))?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(Arc::new(received)) };
         let reply = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(Response::new(peer::SnapshotReply { vote: Some(wire::encode_vote(&reply.vote)) }))
@@ -163,7 +167,8 @@ struct Receiving {
 }
 
 impl Receiving {
-    fn take(&mut self, message: peer::SnapshotChunk) -> Result<(), Status> {
+    /// The outer error is the sender's fault, the inner one this node's.
+    fn take(&mut self, message: peer::SnapshotChunk) -> Result<Result<(), StoreError>, Status> {
         let Some(peer::snapshot_chunk::Part::Chunk(chunk)) = message.part else {
             return Err(Status::invalid_argument("a snapshot has one header"));
         };
@@ -178,7 +183,9 @@ impl Receiving {
         }
         self.hasher.update(&chunk.data);
         self.offset += chunk.data.len() as u64;
-        self.receiver.append(self.file, &chunk.data).map_err(failed)?;
+        if let Err(error) = self.receiver.append(self.file, &chunk.data) {
+            return Ok(Err(error));
+        }
         if self.offset >= file.size {
             let digest = std::mem::take(&mut self.hasher).finalize();
             if chunk.digest != digest.as_slice() {
@@ -187,13 +194,14 @@ impl Receiving {
             self.file += 1;
             self.offset = 0;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
-    fn finish(self) -> Result<Received, Status> {
+    /// As with `take`.
+    fn finish(self) -> Result<Result<Received, StoreError>, Status> {
         if self.file != self.files.len() {
             return Err(Status::aborted("the snapshot ended early"));
         }
-        self.receiver.finish().map_err(failed)
+        Ok(self.receiver.finish())
     }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
@@ -18,6 +19,7 @@ use openraft::OptionalSend;
 use openraft::Snapshot;
 use openraft::storage::EntryResponder;
 use openraft::storage::RaftStateMachine;
+use prost::Message as _;
 use tokio::sync::watch;
 
 use super::recovery;
@@ -40,6 +42,7 @@ use crate::codec::local;
 use crate::codec::rows;
 use crate::ledger;
 use crate::ledger::Event;
+use crate::ledger::LogTime;
 use crate::ledger::Outcome;
 use crate::ledger::Revision;
 use crate::ledger::State;
@@ -49,6 +52,9 @@ use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
+
+/// A page of events ends with the one that reaches this many bytes.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Rows are written at the latest when this many changes have come together.
 const CHANGES_PER_CHECKPOINT: usize = 50_000;
@@ -70,6 +76,10 @@ pub struct Applied {
     progress: watch::Sender<Progress>,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
+    /// Held while rows are written and while everything is replaced, so that rows of the old
+    /// state never get into the new store. True once a write has failed: what is in memory is then
+    /// ahead of the store, and nothing of it may be written any more.
+    rows: Mutex<bool>,
 }
 
 impl Applied {
@@ -82,12 +92,18 @@ impl Applied {
             current: RwLock::new(recovered),
             progress: watch::Sender::new(progress),
             snapshot: Mutex::new(None),
+            rows: Mutex::new(false),
         }))
     }
 
     /// Reads the state. Nothing may be awaited while the guard lives.
     pub fn read(&self) -> StateGuard<'_> {
         StateGuard(self.current())
+    }
+
+    /// The log time of the last entry.
+    pub fn log_time(&self) -> LogTime {
+        self.current().time
     }
 
     /// Tells of every step forward.
@@ -100,40 +116,49 @@ impl Applied {
         &self.store
     }
 
-    /// Events from a revision on, in order: whole blocks, until `limit` events are reached.
+    /// Events from a revision on, in order: at most `limit`, and fewer when they are large.
     pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, io::Error> {
         let mut events: Vec<v1::Event> = Vec::new();
+        let mut bytes = 0;
         let mut problem = None;
         // The block that contains `from` may begin before it.
         let before = self.store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
         let start = before.map_or_else(|| keys::block(0).to_vec(), |(key, _)| key.to_vec());
         self.store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| {
             match local::message::<storage::EventBlock>("an event block", value) {
-                Ok(block) => events.extend(block.events.into_iter().filter(|event| event.revision >= from)),
+                Ok(block) => {
+                    for event in block.events.into_iter().filter(|event| event.revision >= from) {
+                        if events.len() < limit && bytes < PAGE_BYTES {
+                            bytes += event.encoded_len();
+                            events.push(event);
+                        }
+                    }
+                }
                 Err(corrupt) => problem = Some(corrupt),
             }
-            problem.is_none() && events.len() < limit
+            problem.is_none() && events.len() < limit && bytes < PAGE_BYTES
         })?;
-        match problem {
-            Some(corrupt) => Err(corrupt.into()),
-            None => {
-                events.truncate(limit);
-                Ok(events)
-            }
-        }
+        problem.map_or(Ok(events), |corrupt| Err(corrupt.into()))
     }
 
-    /// Writes the rows that changed, if any did. They are durable with the next flush.
+    /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
+    /// while a snapshot is being installed: that brings rows of its own.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
+        let Ok(broken) = self.rows.try_lock() else {
+            return Ok(false);
+        };
         let mut current = self.current_mut();
         if current.state.changed_count() == 0 {
             return Ok(false);
         }
-        self.checkpoint_locked(&mut current)?;
+        self.write_rows(*broken, &mut current)?;
         Ok(true)
     }
 
-    fn checkpoint_locked(&self, current: &mut Recovered) -> Result<(), StoreError> {
+    fn write_rows(&self, broken: bool, current: &mut Recovered) -> Result<(), StoreError> {
+        if broken {
+            return Err(StoreError::new("checkpoint the state", "an earlier write has failed"));
+        }
         let state = &mut current.state;
         let mut batch = Batch::default();
         for key in state.take_changed() {
@@ -148,6 +173,10 @@ impl Applied {
         self.store.write(batch)
     }
 
+    fn rows(&self) -> MutexGuard<'_, bool> {
+        self.rows.lock().expect("a panic while applying ends the process")
+    }
+
     fn current(&self) -> RwLockReadGuard<'_, Recovered> {
         self.current.read().expect("a panic while applying ends the process")
     }
@@ -159,7 +188,11 @@ impl Applied {
     /// Applies one entry: decide, evolve, write. Returns the outcomes for the client.
     fn apply_entry(&self, entry: Entry) -> Result<Vec<Outcome>, io::Error> {
         let log_id = entry.log_id;
+        let mut broken = self.rows();
         let mut current = self.current_mut();
+        if let Some(last) = current.last_applied {
+            assert_eq!(log_id.index, last.index + 1, "entries are applied without a gap");
+        }
         let mut batch = Batch::default();
         let mut outcomes = Vec::new();
         match entry.payload {
@@ -169,6 +202,9 @@ impl Applied {
             }
             EntryPayload::Normal(payload) => {
                 let (time, requests) = batch::decode(&payload.0)?;
+                // Also over entries that lead to no event.
+                current.time = current.time.max(time);
+                let time = current.time;
                 let applied = ledger::apply(&mut current.state, time, &requests);
                 put_events(&mut batch, &applied.events, log_id);
                 outcomes = applied.outcomes;
@@ -176,9 +212,12 @@ impl Applied {
         }
         current.last_applied = Some(log_id);
         put_applied(&mut batch, &current);
-        self.store.write(batch)?;
+        if let Err(error) = self.store.write(batch) {
+            *broken = true;
+            return Err(error.into());
+        }
         if current.state.changed_count() >= CHANGES_PER_CHECKPOINT {
-            self.checkpoint_locked(&mut current)?;
+            self.write_rows(*broken, &mut current)?;
         }
         let progress = progress_of(&current);
         drop(current);
@@ -186,14 +225,15 @@ impl Applied {
         Ok(outcomes)
     }
 
-    /// Replaces everything by a received snapshot.
+    /// Replaces everything by a received snapshot. Readers see the old state until the new one is
+    /// complete.
     fn install(&self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let received = match data {
             SnapshotData::Made(made) => snapshot::copy(&*made, &*self.store)?,
             SnapshotData::Received(received) => Arc::into_inner(received)
                 .ok_or_else(|| io::Error::other("a received snapshot can be installed once only"))?,
         };
-        let mut current = self.current_mut();
+        let rows = self.rows();
         self.store.install(received)?;
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
         if recovered.last_applied != meta.last_log_id {
@@ -203,10 +243,10 @@ impl Applied {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        *current = recovered;
-        let progress = progress_of(&current);
+        let progress = progress_of(&recovered);
+        *self.current_mut() = recovered;
         let taken = self.store.snapshot()?;
-        drop(current);
+        drop(rows);
         self.keep_snapshot(meta.clone(), SnapshotData::Made(taken));
         self.progress.send_replace(progress);
         Ok(())
@@ -227,6 +267,11 @@ impl Applied {
             self.keep_snapshot(meta.clone(), SnapshotData::Made(Arc::clone(snapshot)));
         }
         Builder { store: Arc::clone(&self.store), meta, taken }
+    }
+
+    /// A builder that can only say why.
+    fn no_snapshot(&self, error: StoreError) -> Builder {
+        Builder { store: Arc::clone(&self.store), meta: SnapshotMeta::default(), taken: Err(error) }
     }
 }
 
@@ -263,6 +308,7 @@ fn put_applied(batch: &mut Batch, current: &Recovered) {
         log_id: current.last_applied.map(wire::encode_log_id),
         membership: Some(wire::encode_stored_membership(&current.membership)),
         revision: current.state.revision(),
+        log_time_ms: current.time,
     };
     batch.put(Space::Meta, keys::APPLIED, local::framed(&applied));
 }
@@ -293,7 +339,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        self.0.take_snapshot()
+        // Most of what a snapshot has to flush is flushed before, on another thread: nothing else
+        // is applied meanwhile, but everyone can read, and the engine goes on.
+        match self.0.store.flush().await {
+            Ok(()) => self.0.take_snapshot(),
+            Err(error) => self.0.no_snapshot(error),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {

@@ -23,6 +23,7 @@ use crate::net::Listener;
 use crate::net::Net;
 use crate::node;
 use crate::node::Node;
+use crate::node::newcomer;
 use crate::node::relay::RelayService;
 use crate::proto::peer::v1::raft_server::RaftServer;
 use crate::proto::peer::v1::relay_server::RelayServer;
@@ -77,6 +78,9 @@ pub enum ServerError {
     /// The data directory is somebody else's.
     #[error(transparent)]
     Identity(#[from] raft::identity::IdentityError),
+    /// Its data was lost.
+    #[error(transparent)]
+    LostData(#[from] newcomer::LostData),
     /// The log cannot be used.
     #[error("open the log: {0}")]
     Log(#[from] raft::log_store::OpenError),
@@ -99,16 +103,21 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
 
     let Opened { log, state } = parts.store.open()?;
     let identity = Identity { cluster: config.cluster.clone(), node_id: config.node_id };
-    identity.claim(&*log).await?;
+    let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
+    if !identity.owns(&*log)? {
+        newcomer::check(&connections, config.node_id, &members(&config)).await?;
+        identity.claim(&*log).await?;
+    }
     let applied = Applied::open(state)?;
     let log = Log::open(log)?;
 
-    let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
+    let (faults, mut reports) = raft::fault::faults();
     let raft = raft::start(
         config.node_id,
         &config.cluster,
         &raft_settings(&config),
         Arc::clone(&connections),
+        faults.clone(),
         log,
         StateMachine(Arc::clone(&applied)),
     )
@@ -123,13 +132,19 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
             raft: raft.clone(),
             applied: Arc::clone(&applied),
             peers: connections,
+            faults: faults.clone(),
             clock: parts.clock,
             rng: parts.rng,
         },
         &mut tasks,
     );
     announce(&config, &*clients, &*peers);
-    tasks.spawn(serve_peers(&config, peers, &raft, &applied, &node));
+    tasks.spawn(serve_peers(
+        &config,
+        peers,
+        RaftService::new(raft.clone(), Arc::clone(&applied), faults),
+        &node,
+    ));
     let (finish, finished) = tokio::sync::oneshot::channel();
     let (health, serving) = serve_clients(&config, clients, &node, finished);
     let mut serving = tokio::spawn(serving);
@@ -137,6 +152,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
 
     let result = tokio::select! {
         () = stop => Ok(()),
+        fault = reports.first() => Err(ServerError::Fault(fault)),
+        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
         fault = checkpoint::run(&applied, Duration::from_millis(config.raft.checkpoint_interval_ms)) => {
             Err(ServerError::Fault(fault.to_string()))
@@ -208,12 +225,11 @@ fn announce(config: &Config, clients: &dyn Listener, peers: &dyn Listener) {
 fn serve_peers(
     config: &Config,
     listener: Box<dyn Listener>,
-    raft: &Raft,
-    applied: &Arc<Applied>,
+    raft: RaftService,
     node: &Arc<Node>,
 ) -> impl Future<Output = ()> + use<> {
     let recognize = Recognize::new(&config.cluster, config.node_id);
-    let raft = RaftServer::new(RaftService::new(raft.clone(), Arc::clone(applied)))
+    let raft = RaftServer::new(raft)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let relay = RelayServer::new(RelayService(Arc::clone(node)))

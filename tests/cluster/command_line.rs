@@ -97,7 +97,7 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     shell.answer(&format!("release {id}")).await;
     assert!(shell.answer("hold list").await.lines().count() <= 1);
 
-    let status = shell.json("cluster status --digest").await;
+    let status = shell.json("cluster status").await;
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3), "{status}");
     let table = shell.answer("cluster status").await;
     assert_eq!(table.matches("follower").count(), 2, "{table}");
