@@ -30,6 +30,9 @@ const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long this node may be without an answer before a poll looks again.
 const POLL: Duration = Duration::from_millis(20);
 
+/// A node this many log entries behind, or fewer, counts as caught up: it has the rest in no time.
+const CAUGHT_UP: u64 = 1_000;
+
 fn refused(problem: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Refused, problem)
 }
@@ -196,9 +199,25 @@ impl Node {
     }
 
     pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
-        self.known(request.node_id)?;
+        self.check_caught_up(request.node_id).await?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
         self.parts.raft.change_membership(change, true).await.map_err(change_error).map(drop)
+    }
+
+    /// A vote raises the majority at once: given to a node that cannot confirm anything, it can
+    /// take the majority away for good.
+    async fn check_caught_up(&self, id: NodeId) -> Result<(), Error> {
+        let member = self.known(id)?;
+        let node = self.status_of(id, &member, false).await;
+        if node.role() == v1::Role::Unreachable {
+            let problem = node.problem;
+            return Err(refused(format!("node {id} does not answer ({problem}); start it first")));
+        }
+        let behind = self.applied_index().saturating_sub(node.last_log_index);
+        if behind > CAUGHT_UP {
+            return Err(refused(format!("node {id} is {behind} log entries behind; try again later")));
+        }
+        Ok(())
     }
 
     /// Takes a node out.
@@ -304,11 +323,8 @@ impl Node {
         metrics.membership_config.voter_ids().collect()
     }
 
-    fn known(&self, id: NodeId) -> Result<(), Error> {
-        match self.member(id) {
-            Some(_) => Ok(()),
-            None => Err(refused(format!("node {id} is not a member; see `cluster status`"))),
-        }
+    fn known(&self, id: NodeId) -> Result<Member, Error> {
+        self.member(id).ok_or_else(|| refused(format!("node {id} is not a member; see `cluster status`")))
     }
 }
 
