@@ -182,7 +182,7 @@ impl Node {
         if self.member(id).is_some() {
             return Err(refused(format!("node {id} is a member already")));
         }
-        self.parts.raft.add_learner(id, member, false).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.add_learner(id, member, false).await).await
     }
 
     /// Gives a node a vote.
@@ -201,7 +201,7 @@ impl Node {
     pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
         self.check_caught_up(request.node_id).await?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
-        self.parts.raft.change_membership(change, true).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.change_membership(change, true).await).await
     }
 
     /// A vote raises the majority at once: given to a node that cannot confirm anything, it can
@@ -242,7 +242,7 @@ impl Node {
         } else {
             ChangeMembers::RemoveNodes(set)
         };
-        self.parts.raft.change_membership(change, false).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.change_membership(change, false).await).await
     }
 
     /// Makes another voter the leader, and waits until it is.
@@ -307,6 +307,17 @@ impl Node {
         Err(Error::unavailable("the snapshot was not done in time; see `cluster status`"))
     }
 
+    /// Waits until a change of the members shows in the metrics, which are a step behind: whoever
+    /// asks next is told of it.
+    async fn changed(&self, change: Result<Change, ChangeError>) -> Result<(), Error> {
+        let made = Some(change.map_err(change_error)?.log_id);
+        let mut metrics = self.parts.raft.metrics();
+        while *metrics.borrow_watched().membership_config.log_id() < made {
+            metrics.changed().await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
     fn applied_index(&self) -> u64 {
         self.progress.borrow().index.unwrap_or(0)
     }
@@ -327,6 +338,8 @@ impl Node {
         self.member(id).ok_or_else(|| refused(format!("node {id} is not a member; see `cluster status`")))
     }
 }
+
+type Change = openraft::raft::ClientWriteResponse<crate::raft::TypeConfig>;
 
 type ChangeError = openraft::errors::RaftError<
     crate::raft::TypeConfig,
