@@ -141,7 +141,8 @@ fn denial() -> (Status, Rejection) {
         shortfall: "12".into(),
         waiting_can_help: true,
     };
-    let rejection = Rejection { reason: Some(Reason::Denied(Denied { blocking: vec![blocking] })) };
+    let rejection =
+        Rejection { reason: Some(Reason::Denied(Denied { blocking: vec![blocking] })), omitted: 0 };
     let any = |type_name: &str, value: Vec<u8>| prost_types::Any {
         type_url: format!("type.googleapis.com/{type_name}"),
         value,

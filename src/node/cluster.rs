@@ -27,11 +27,11 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take when it has to read its whole state for that.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many log entries a node may be behind and still be given a vote.
-const CAUGHT_UP: u64 = 1_000;
-
 /// How long this node may be without an answer before a poll looks again.
 const POLL: Duration = Duration::from_millis(20);
+
+/// A node this many log entries behind, or fewer, counts as caught up: it has the rest in no time.
+const CAUGHT_UP: u64 = 1_000;
 
 fn refused(problem: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Refused, problem)
@@ -175,7 +175,7 @@ impl Node {
         if self.member(id).is_some() {
             return Err(refused(format!("node {id} is a member already")));
         }
-        self.parts.raft.add_learner(id, member, false).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.add_learner(id, member, false).await).await
     }
 
     /// Gives a node a vote.
@@ -192,13 +192,28 @@ impl Node {
     }
 
     pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
-        self.known(request.node_id)?;
         if self.voters().contains(&request.node_id) {
             return Err(refused(format!("node {} votes already", request.node_id)));
         }
-        self.check_caught_up(request.node_id)?;
+        self.check_caught_up(request.node_id).await?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
-        self.parts.raft.change_membership(change, true).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.change_membership(change, true).await).await
+    }
+
+    /// A vote raises the majority at once: given to a node that cannot confirm anything, it can
+    /// take the majority away for good.
+    async fn check_caught_up(&self, id: NodeId) -> Result<(), Error> {
+        let member = self.known(id)?;
+        let node = self.status_of(id, &member, false).await;
+        if node.role() == v1::Role::Unreachable {
+            let problem = node.problem;
+            return Err(refused(format!("node {id} does not answer ({problem}); start it first")));
+        }
+        let behind = self.applied_index().saturating_sub(node.last_log_index);
+        if behind > CAUGHT_UP {
+            return Err(refused(format!("node {id} is {behind} log entries behind; try again later")));
+        }
+        Ok(())
     }
 
     /// Takes a node out.
@@ -223,7 +238,7 @@ impl Node {
         } else {
             ChangeMembers::RemoveNodes(set)
         };
-        self.parts.raft.change_membership(change, false).await.map_err(change_error).map(drop)
+        self.changed(self.parts.raft.change_membership(change, false).await).await
     }
 
     /// Makes another voter the leader, and waits until it is.
@@ -288,6 +303,17 @@ impl Node {
         Err(Error::unavailable("the snapshot was not done in time; see `cluster status`"))
     }
 
+    /// Waits until a change of the members shows in the metrics, which are a step behind: whoever
+    /// asks next is told of it.
+    async fn changed(&self, change: Result<Change, ChangeError>) -> Result<(), Error> {
+        let made = Some(change.map_err(change_error)?.log_id);
+        let mut metrics = self.parts.raft.metrics();
+        while *metrics.borrow_watched().membership_config.log_id() < made {
+            metrics.changed().await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
     fn applied_index(&self) -> u64 {
         self.progress.borrow().index.unwrap_or(0)
     }
@@ -326,40 +352,18 @@ impl Node {
         Ok(())
     }
 
-    /// A voter that cannot keep up would only stand in the way of a majority.
-    fn check_caught_up(&self, id: NodeId) -> Result<(), Error> {
-        let (last, matched) = {
-            let metrics = self.parts.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let matched =
-                metrics.replication.as_ref().and_then(|progress| progress.get(&id).copied()).flatten();
-            (metrics.last_log_index.unwrap_or(0), matched)
-        };
-        match matched {
-            None => Err(refused(format!(
-                "node {id} has received nothing yet; check that it runs and that its peer address is right"
-            ))),
-            Some(matched) if last.saturating_sub(matched.index) > CAUGHT_UP => Err(refused(format!(
-                "node {id} is {} log entries behind; promote it when it has caught up (quorate cluster status)",
-                last - matched.index
-            ))),
-            Some(_) => Ok(()),
-        }
-    }
-
     fn voters(&self) -> BTreeSet<NodeId> {
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     }
 
-    fn known(&self, id: NodeId) -> Result<(), Error> {
-        match self.member(id) {
-            Some(_) => Ok(()),
-            None => Err(refused(format!("node {id} is not a member; see `cluster status`"))),
-        }
+    fn known(&self, id: NodeId) -> Result<Member, Error> {
+        self.member(id).ok_or_else(|| refused(format!("node {id} is not a member; see `cluster status`")))
     }
 }
+
+type Change = openraft::raft::ClientWriteResponse<crate::raft::TypeConfig>;
 
 type ChangeError = openraft::errors::RaftError<
     crate::raft::TypeConfig,

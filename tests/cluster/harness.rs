@@ -392,9 +392,14 @@ impl Cluster {
 
     /// The position of the node that leads, as all that run agree.
     pub async fn leader(&self) -> usize {
+        self.leader_of(self.nodes.len()).await
+    }
+
+    /// The same of the first nodes alone: the others may not belong to the cluster.
+    pub async fn leader_of(&self, count: usize) -> usize {
         eventually("all nodes follow one leader", async || {
             let mut leaders = Vec::new();
-            for node in self.nodes.iter().filter(|node| node.is_up()) {
+            for node in self.nodes.iter().take(count).filter(|node| node.is_up()) {
                 let status = node.status(false).await?;
                 leaders.push((status.term, status.leader_id));
             }

@@ -8,6 +8,7 @@ use crate::harness::Cluster;
 use crate::harness::Settings;
 use crate::harness::eventually;
 use crate::history::History;
+use crate::history::create_scope;
 use crate::load;
 use crate::load::Load;
 
@@ -94,6 +95,22 @@ async fn leadership_goes_round_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_answer_gets_no_vote() {
+    let cluster = Cluster::form(Settings { nodes: 1, ..Settings::default() }).await;
+    let client = cluster.client(0);
+    let nobody = cluster.node(2);
+    client.add_node(nobody.member()).await.expect("add");
+    // With its vote nothing could ever be decided again, not even to take it back.
+    let message = refusal(client.promote_node(2).await);
+    assert!(message.contains("node 2 does not answer"), "{message}");
+    let history = History::default();
+    load::plant(&history, &client).await;
+    client.remove_node(2).await.expect("remove");
+    assert_eq!(client.status(false, false).await.expect("status").nodes.len(), 1);
+    history.granted(&client, create_scope("late")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_formed_once() {
     let cluster = Cluster::of_three().await;
     for node in &cluster.nodes {
@@ -119,4 +136,58 @@ async fn a_cluster_is_not_formed_while_a_member_is_down() {
     eventually("the third node answers", async || cluster.nodes[2].status(false).await).await;
     client.initialize().await.expect("form the cluster");
     cluster.converge().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_members_whose_leader_dies_in_the_middle_can_be_finished() {
+    let mut cluster = Cluster::of_three().await;
+    let history = History::default();
+    let client = cluster.client(0);
+    load::plant(&history, &client).await;
+    let load = Load::start(&cluster, &history, 34);
+    let mut fourth = cluster.node(4);
+    fourth.write_config(&cluster.name, &[], &cluster.settings);
+    fourth.start();
+    let member = fourth.member();
+    cluster.nodes.push(fourth);
+    eventually("the fourth node answers", async || cluster.nodes[3].status(false).await).await;
+    client.add_node(member).await.expect("add");
+    for votes in [true, false] {
+        let leader = cluster.leader_of(3).await;
+        let change = tokio::spawn({
+            let client = cluster.nodes[leader].client();
+            async move { if votes { client.promote_node(4).await } else { client.remove_node(4).await } }
+        });
+        // Whatever of the change has happened by then.
+        load.progress(1).await;
+        cluster.nodes[leader].kill();
+        drop(change.await.expect("no panic"));
+        cluster.start_node(leader);
+        cluster.leader_of(3).await;
+        finish(&cluster, votes).await;
+        load.progress(PROGRESS).await;
+    }
+    cluster.nodes[3].kill();
+    load.progress(PROGRESS).await;
+    load.stop().await;
+    let end = cluster.converge().await;
+    history.check(&client, &end).await;
+}
+
+/// Repeats a change until it is done, which the one who began it can no longer tell.
+async fn finish(cluster: &Cluster, votes: bool) {
+    let client = cluster.client(0);
+    eventually("the change is finished", async || {
+        let change = if votes { client.promote_node(4).await } else { client.remove_node(4).await };
+        match change {
+            Ok(_) => Some(()),
+            Err(error) if error.to_string().contains("is not a member") && !votes => Some(()),
+            Err(error) => {
+                eprintln!("not yet: {error}");
+                None
+            }
+        }
+    })
+    .await;
+    wait_for_vote(&client, 4, votes).await;
 }

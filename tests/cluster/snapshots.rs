@@ -1,6 +1,7 @@
 //! Nodes that were away for so long that the log they need is gone.
 
 use crate::harness::Cluster;
+use crate::harness::Node;
 use crate::harness::Settings;
 use crate::harness::eventually;
 use crate::history::History;
@@ -11,16 +12,18 @@ const SMALL_LOG: &str = "snapshot_after_entries = 50\nkeep_entries = 10";
 
 const PROGRESS: usize = 100;
 
-/// Kills a follower and has the others purge every log entry that it would need to catch up.
-async fn leave_behind(cluster: &mut Cluster, load: &Load) -> usize {
+/// Kills or pauses a follower and has the others purge every log entry that it would need to catch
+/// up.
+async fn leave_behind(cluster: &mut Cluster, load: &Load, away: impl FnOnce(&mut Node)) -> usize {
     let follower = cluster.follower().await;
     let last = cluster.nodes[follower].status(false).await.expect("it runs").last_log_index;
-    cluster.nodes[follower].kill();
+    away(&mut cluster.nodes[follower]);
     load.progress(PROGRESS).await;
     let cluster = &*cluster;
     eventually("the log is purged past the node that is away", async || {
         load.progress(PROGRESS).await;
-        for node in cluster.nodes.iter().filter(|node| node.is_up()) {
+        for at in (0..cluster.nodes.len()).filter(|at| *at != follower) {
+            let node = &cluster.nodes[at];
             // Refused while the node has lost sight of the leader; then the next round does it.
             node.client().take_snapshot().await.ok()?;
             let status = node.status(false).await?;
@@ -44,7 +47,7 @@ async fn a_node_whose_log_was_purged_comes_back_by_snapshot_while_others_write()
     let history = History::default();
     load::plant(&history, &cluster.client(0)).await;
     let load = Load::start(&cluster, &history, 21);
-    let away = leave_behind(&mut cluster, &load).await;
+    let away = leave_behind(&mut cluster, &load, Node::kill).await;
     cluster.start_node(away);
     load.progress(PROGRESS).await;
     cluster.leader().await;
@@ -67,7 +70,7 @@ async fn a_leader_that_restarted_after_a_purge_still_has_a_snapshot_to_send() {
     let history = History::default();
     load::plant(&history, &cluster.client(0)).await;
     let load = Load::start(&cluster, &history, 22);
-    let away = leave_behind(&mut cluster, &load).await;
+    let away = leave_behind(&mut cluster, &load, Node::kill).await;
     load.stop().await;
     for at in (0..3).filter(|at| *at != away) {
         cluster.nodes[at].kill();
@@ -75,6 +78,47 @@ async fn a_leader_that_restarted_after_a_purge_still_has_a_snapshot_to_send() {
     }
     cluster.leader().await;
     cluster.start_node(away);
+    let end = cluster.converge().await;
+    history.check(&cluster.nodes[away].client(), &end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_paused_past_a_purge_takes_a_snapshot_without_a_restart() {
+    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
+    let mut cluster = Cluster::form(settings).await;
+    let history = History::default();
+    load::plant(&history, &cluster.client(0)).await;
+    let load = Load::start(&cluster, &history, 23);
+    let away = leave_behind(&mut cluster, &load, |node| node.signal("STOP")).await;
+    cluster.nodes[away].signal("CONT");
+    load.progress(PROGRESS).await;
+    load.stop().await;
+    let end = cluster.converge().await;
+    history.check(&cluster.nodes[away].client(), &end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_killed_again_and_again_while_it_catches_up_still_comes_back() {
+    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
+    let mut cluster = Cluster::form(settings).await;
+    let history = History::default();
+    load::plant(&history, &cluster.client(0)).await;
+    let load = Load::start(&cluster, &history, 24);
+    let away = leave_behind(&mut cluster, &load, Node::kill).await;
+    for progress in 0..10u64 {
+        cluster.start_node(away);
+        let started = eventually("the node answers", async || cluster.nodes[away].status(false).await).await;
+        // At another moment each time: before it hears of the others, during, and after.
+        let goal = started.applied_index + progress * 5;
+        eventually("the node catches up", async || {
+            let status = cluster.nodes[away].status(false).await?;
+            (status.applied_index >= goal).then_some(())
+        })
+        .await;
+        cluster.nodes[away].kill();
+    }
+    cluster.start_node(away);
+    load.stop().await;
     let end = cluster.converge().await;
     history.check(&cluster.nodes[away].client(), &end).await;
 }
