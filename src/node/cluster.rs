@@ -192,9 +192,6 @@ impl Node {
     }
 
     pub(super) async fn promote_node_as_leader(&self, request: v1::PromoteNodeRequest) -> Result<(), Error> {
-        if self.voters().contains(&request.node_id) {
-            return Err(refused(format!("node {} votes already", request.node_id)));
-        }
         self.check_caught_up(request.node_id).await?;
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([request.node_id]));
         self.changed(self.parts.raft.change_membership(change, true).await).await

@@ -148,14 +148,14 @@ impl Interceptor for Recognize {
         let said =
             |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or("nobody");
         if said(CLUSTER) != &*self.cluster {
-            return Err(Status::failed_precondition(format!(
+            return Err(Status::unavailable(format!(
                 "this node belongs to cluster {:?}, the call comes from {:?}",
                 self.cluster,
                 said(CLUSTER)
             )));
         }
         if said(TO) != self.me.to_string() {
-            return Err(Status::failed_precondition(format!(
+            return Err(Status::unavailable(format!(
                 "this is node {}, the call from node {} is meant for node {}",
                 self.me,
                 said(FROM),
