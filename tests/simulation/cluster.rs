@@ -94,6 +94,12 @@ impl Cluster {
         }
     }
 
+    /// Syncs of all disks take so many times longer than usual.
+    pub fn slow_disks(&mut self, times: u32) {
+        trace::line(format_args!("disks are {times} times slower than usual"));
+        self.disks.iter().for_each(|disk| disk.slow_down(times));
+    }
+
     /// The power of a node fails: it loses what was not synced, and nobody is told.
     pub fn cut_power(&mut self, node: usize) {
         trace::line(format_args!("cut the power of {}", NODES[node].0));

@@ -16,6 +16,9 @@ const LASTING_MS: std::ops::Range<u64> = 400..3_000;
 /// How long the cluster is left alone afterwards.
 const QUIET_MS: std::ops::Range<u64> = 200..2_000;
 
+/// How many times longer than usual a slow disk takes: up to 90 ms, less than a heartbeat.
+const SLOW: u32 = 30;
+
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     LeaderLosesPower,
@@ -71,6 +74,8 @@ impl Faults {
         self.lasting = !self.lasting;
         if !self.lasting {
             cluster.heal();
+            // In half of the cases, so that both are there when the next fault comes.
+            cluster.slow_disks(if self.random.random() { 1 } else { SLOW });
             return;
         }
         let fault = self.to_come.pop().expect("they are not over");

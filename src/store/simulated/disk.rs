@@ -61,6 +61,8 @@ pub struct Disk {
 
 struct Inner {
     random: SplitMix,
+    /// How many times longer a sync takes than usual.
+    slowness: u32,
     process: ProcessId,
     log: Medium,
     state: Medium,
@@ -77,6 +79,7 @@ impl Disk {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 random: SplitMix(seed),
+                slowness: 1,
                 process: ProcessId(0),
                 log: Medium::new("append to the log", &LOG_SPACES),
                 state: Medium::new("write the state", &STATE_SPACES),
@@ -85,6 +88,12 @@ impl Disk {
                 log_failure: None,
             }),
         })
+    }
+
+    /// Makes every sync that begins from now on take that many times longer than usual. What is
+    /// said before it is durable is then more likely to be caught by a crash.
+    pub fn slow_down(&self, times: u32) {
+        self.lock().slowness = times;
     }
 
     /// The power fails. Of what was not synced a random prefix is kept; the process that has the
@@ -137,7 +146,7 @@ impl Disk {
             return None;
         }
         let synced = inner.queue.iter().any(|queued| queued.durability == Durability::Synced);
-        let latency = synced.then(|| inner.random.sync_latency());
+        let latency = synced.then(|| inner.sync_latency());
         Some(Group { count: inner.queue.len(), latency })
     }
 
@@ -174,7 +183,7 @@ impl Disk {
 
     pub(super) fn start_flush(&self, process: ProcessId) -> Result<Flush, StoreError> {
         let mut inner = self.enter("flush the state", process)?;
-        Ok(Flush { upto: inner.state.written, latency: inner.random.sync_latency() })
+        Ok(Flush { upto: inner.state.written, latency: inner.sync_latency() })
     }
 
     pub(super) fn finish_flush(&self, process: ProcessId, flush: &Flush) -> Result<(), StoreError> {
@@ -220,6 +229,10 @@ impl fmt::Debug for Disk {
 }
 
 impl Inner {
+    fn sync_latency(&mut self) -> Duration {
+        Duration::from_micros(200 + self.random.below(2_800)) * self.slowness
+    }
+
     /// Forgets what only the process knew, and returns the batches that it had not yet written.
     fn end_process(&mut self) -> VecDeque<Queued> {
         self.process = ProcessId(self.process.0 + 1);
@@ -333,9 +346,5 @@ impl SplitMix {
     /// A number in `0..bound`. The bias of the remainder is far below what a simulation sees.
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
-    }
-
-    fn sync_latency(&mut self) -> Duration {
-        Duration::from_micros(200 + self.below(2_800))
     }
 }
