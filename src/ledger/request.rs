@@ -164,3 +164,26 @@ impl RequestTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::name::Name;
+    use super::super::rejection::Rejection;
+    use super::*;
+
+    #[test]
+    fn what_names_much_takes_the_room_of_many() {
+        let name = Name::parse("nothing").expect("a name");
+        let rejection = Rejection::UnknownResources(vec![name; 62]);
+        let verdict: Verdict = Err(Box::new(rejection));
+        let mut table = RequestTable::default();
+        let mut forgotten = 0;
+        let kept = CAPACITY / 64;
+        for revision in 1..=kept as u64 + 10 {
+            let decided = Decided { fingerprint: [0; 16], revision, verdict: verdict.clone() };
+            table.insert(RequestId(u128::from(revision) << 80), decided, 0, |_| forgotten += 1);
+        }
+        assert_eq!((table.decided.len(), forgotten), (kept, 10));
+        assert_eq!(table.weight, kept * 64);
+    }
+}

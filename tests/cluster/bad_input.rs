@@ -343,6 +343,33 @@ async fn what_came_too_late_or_does_not_fit_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_denial_of_many_lines_fits_into_the_answer_and_is_complete_in_the_event() {
+    let bench = Bench::new(Settings::default()).await;
+    let client = bench.cluster.client(0);
+    let leaves: Vec<String> = (0..60).map(|number| format!("other/{}-{number}", "x".repeat(58))).collect();
+    for leaf in &leaves {
+        bench.history.granted(&client, create_scope(leaf)).await;
+        bench.history.granted(&client, set_quota(leaf, WHOLE, 1)).await;
+    }
+    let lines = || leaves.iter().map(|leaf| line(leaf, WHOLE, 2)).collect();
+    let status = bench.reserve(lines()).await.expect_err("60 lines are too much");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let rejection = rejection_of(&status).expect("a rejection");
+    let Some(v1::rejection::Reason::Denied(denied)) = &rejection.reason else { panic!("{rejection:?}") };
+    // The root is in the way, too.
+    assert!(rejection.omitted > 0);
+    assert_eq!(denied.blocking.len() + rejection.omitted as usize, 61);
+
+    let revision = bench.revision().await;
+    let events = client.list_events(revision, 1).await.expect("the event").events;
+    let Some(v1::event::Body::Rejected(rejected)) = &events[0].body else { panic!("{events:?}") };
+    let rejection = rejected.rejection.as_ref().expect("a rejection");
+    let Some(v1::rejection::Reason::Denied(denied)) = &rejection.reason else { panic!("{rejection:?}") };
+    assert_eq!((denied.blocking.len(), rejection.omitted), (61, 0));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn request_ids_and_actors_that_will_not_do_are_refused() {
     let bench = Bench::new(Settings::default()).await;
     let release = |request_id: &str| {

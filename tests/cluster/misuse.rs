@@ -174,3 +174,15 @@ async fn data_that_lost_a_part_is_not_made_anew() {
     }
     move_in(&mut node).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_its_data_does_not_come_back_under_its_old_id() {
+    let mut cluster = Cluster::of_three().await;
+    let lost = cluster.follower().await;
+    cluster.nodes[lost].kill();
+    fs::remove_dir_all(&cluster.nodes[lost].data_dir).expect("lose the data");
+    let said = cluster.nodes[lost].fails().await;
+    refused(&said, &["is empty", "cannot be used again", "quorate cluster remove"]);
+    // Not the second time either: the first left nothing that looks like its own.
+    refused(&cluster.nodes[lost].fails().await, &["is empty"]);
+}
