@@ -171,10 +171,10 @@ impl Node {
         if id == 0 {
             return Err(Error::new(ErrorKind::Invalid, "member.node_id is 0; node ids begin at 1"));
         }
-        self.check_addresses(&member)?;
         if self.member(id).is_some() {
             return Err(refused(format!("node {id} is a member already")));
         }
+        self.check_addresses(&member)?;
         self.changed(self.parts.raft.add_learner(id, member, false).await).await
     }
 
@@ -269,6 +269,7 @@ impl Node {
         if !self.voters().contains(&to) {
             return Err(refused(format!("node {to} has no vote; promote it first")));
         }
+        self.check_caught_up(to).await?;
         self.parts.raft.trigger().transfer_leader(to).await.map_err(fault)?;
         while Instant::now() < deadline {
             if self.leader().is_some_and(|(leader, _)| leader == to) {
