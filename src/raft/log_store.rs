@@ -156,16 +156,21 @@ impl Log {
         Ok(entries)
     }
 
-    /// Everything of `start..end` that the log has must have been found.
+    /// Everything of `start..end` that the log has must have been found. Where the log begins is
+    /// known once something was purged.
     fn check_complete(&self, entries: &[Entry], start: u64, end: u64) -> Result<(), io::Error> {
         let (first, next) = {
             let shared = self.shared();
-            let next_index = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index + 1);
-            (start.max(next_index(shared.purged)), end.min(next_index(shared.last)))
+            let next = end.min(shared.last.map_or(0, |last| last.index + 1));
+            (shared.purged.map(|purged| start.max(purged.index + 1)), next)
         };
-        let found = |index: u64| entries.iter().any(|entry| entry.log_id.index == index);
-        if first < next && !(found(first) && found(next - 1)) {
-            let problem = format!("entries {first} to {} are not all there", next - 1);
+        let begins = entries.first().map(|entry| entry.log_id.index);
+        let ends = entries.last().map(|entry| entry.log_id.index + 1);
+        let missing_head =
+            first.is_some_and(|first| first < next && begins.is_none_or(|begins| begins > first));
+        let missing_tail = start < next && ends.is_some_and(|ends| ends < next);
+        if missing_head || missing_tail {
+            let problem = format!("entries {start} to {end} were asked for, {begins:?} to {ends:?} found");
             return Err(Corrupt::new("the log", problem).into());
         }
         Ok(())

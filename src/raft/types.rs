@@ -13,7 +13,9 @@ use crate::ledger::Outcome;
 pub type NodeId = u64;
 
 openraft::declare_raft_types!(
-    /// The consensus engine of this program.
+    /// The consensus engine of this program. A leader is named by its term *and* its node: one term
+    /// may see several leaders, each with a greater node id than the one before, and the order of
+    /// log ids is that of (term, node, index). That resolves split votes without another round.
     pub TypeConfig:
         D = Payload,
         R = Reply,
