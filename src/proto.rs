@@ -6,6 +6,9 @@
 pub mod v1 {
     tonic::include_proto!("quorate.v1");
 
+    /// The metadata key that names who asks.
+    pub const ACTOR_KEY: &str = "quorate-actor";
+
     /// Descriptors for server reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));
 }

@@ -5,9 +5,8 @@ use tonic::Response;
 use tonic::Status;
 
 use super::Api;
-use crate::codec::command;
+use super::decide;
 use crate::ledger::Grant;
-use crate::proto::storage::v1::request::Command as Message;
 use crate::proto::v1;
 use crate::proto::v1::ledger_server::Ledger;
 
@@ -17,12 +16,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::ReserveRequest>,
     ) -> Result<Response<v1::ReserveResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::Reserve(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, Reserve);
         let Grant::Hold(hold_id) = granted.grant else {
             unreachable!("a granted reservation makes a hold");
         };
@@ -37,12 +31,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::CommitRequest>,
     ) -> Result<Response<v1::CommitResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::Commit(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, Commit);
         Ok(Response::new(v1::CommitResponse { revision: granted.revision, replayed: granted.replayed }))
     }
 
@@ -50,12 +39,7 @@ impl Ledger for Api {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::Release(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, Release);
         Ok(Response::new(v1::ReleaseResponse { revision: granted.revision, replayed: granted.replayed }))
     }
 }

@@ -31,9 +31,6 @@ use crate::proto::v1;
 /// How long a call may take when its client does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The metadata key that names who asks.
-const ACTOR: &str = "quorate-actor";
-
 /// Most characters of an actor.
 const MAX_ACTOR: usize = 128;
 
@@ -73,6 +70,19 @@ struct Granted {
     replayed: bool,
 }
 
+/// Has the command of a message decided; `$variant` names it as the log does.
+macro_rules! decide {
+    ($api:expr, $request:expr, $variant:ident) => {
+        $api.decide($request, |mut message| {
+            let id = std::mem::take(&mut message.request_id);
+            let message = crate::proto::storage::v1::request::Command::$variant(message);
+            (id, crate::codec::command::decode(message))
+        })
+        .await?
+    };
+}
+use decide;
+
 impl Api {
     /// Has a command decided; `decode` takes it and its request id out of the message.
     async fn decide<T>(
@@ -102,7 +112,7 @@ impl Api {
 }
 
 fn actor<T>(request: &Request<T>) -> Result<String, Status> {
-    let Some(value) = request.metadata().get(ACTOR) else {
+    let Some(value) = request.metadata().get(v1::ACTOR_KEY) else {
         return Ok(String::new());
     };
     // As bytes: metadata takes a tab for printable.
@@ -114,5 +124,5 @@ fn actor<T>(request: &Request<T>) -> Result<String, Status> {
         }
         _ => "has characters that are not printable ASCII".to_owned(),
     };
-    Err(status::malformed(&Malformed::new(ACTOR, problem)))
+    Err(status::malformed(&Malformed::new(v1::ACTOR_KEY, problem)))
 }

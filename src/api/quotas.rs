@@ -6,13 +6,13 @@ use tonic::Status;
 
 use super::Api;
 use super::Granted;
+use super::decide;
 use super::page;
 use super::status;
 use crate::codec::command;
 use crate::codec::view;
 use crate::ledger::Grant;
 use crate::ledger::Rejection;
-use crate::proto::storage::v1::request::Command as Message;
 use crate::proto::v1;
 use crate::proto::v1::quotas_server::Quotas;
 
@@ -31,12 +31,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::CreateScopeRequest>,
     ) -> Result<Response<v1::CreateScopeResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::CreateScope(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, CreateScope);
         Ok(Response::new(v1::CreateScopeResponse { revision: granted.revision, replayed: granted.replayed }))
     }
 
@@ -44,12 +39,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::RegisterResourceRequest>,
     ) -> Result<Response<v1::RegisterResourceResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::RegisterResource(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, RegisterResource);
         Ok(Response::new(v1::RegisterResourceResponse {
             revision: granted.revision,
             replayed: granted.replayed,
@@ -60,12 +50,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::SetQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::SetQuota(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, SetQuota);
         Ok(Response::new(granted.into()))
     }
 
@@ -73,12 +58,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::AdjustQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::AdjustQuota(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, AdjustQuota);
         Ok(Response::new(granted.into()))
     }
 
@@ -86,12 +66,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::LockQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::LockQuota(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, LockQuota);
         Ok(Response::new(granted.into()))
     }
 
@@ -99,12 +74,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::UnlockQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = self
-            .decide(request, |mut message| {
-                let id = std::mem::take(&mut message.request_id);
-                (id, command::decode(Message::UnlockQuota(message)))
-            })
-            .await?;
+        let granted = decide!(self, request, UnlockQuota);
         Ok(Response::new(granted.into()))
     }
 

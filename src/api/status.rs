@@ -1,4 +1,4 @@
-//! The one map from what went wrong to gRPC statuses.
+//! The one map from rejections to gRPC statuses, and what clients are told of everything else.
 //!
 //! Every rejection carries three details: `google.rpc.ErrorInfo` (a reason for programs, with the
 //! revision when the ledger decided it), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
@@ -63,17 +63,13 @@ pub(super) fn rejected(rejection: &Rejection, revision: u64, replayed: bool) -> 
 
 /// What could not be done, or not be known.
 pub(super) fn failed(error: Error) -> Status {
-    let (code, reason) = match error.kind {
-        ErrorKind::Unavailable => {
-            let details = ErrorDetails::with_retry_info(Some(RETRY));
-            return Status::with_error_details(Code::Unavailable, error.problem, details);
-        }
-        ErrorKind::Refused => (Code::FailedPrecondition, "REFUSED"),
-        ErrorKind::Invalid => (Code::InvalidArgument, "INVALID"),
-        ErrorKind::Fault => (Code::Internal, "FAULT"),
+    let details = match error.kind {
+        ErrorKind::Unavailable => ErrorDetails::with_retry_info(Some(RETRY)),
+        ErrorKind::Refused => ErrorDetails::with_error_info("REFUSED", DOMAIN, HashMap::new()),
+        ErrorKind::Invalid => ErrorDetails::with_error_info("INVALID", DOMAIN, HashMap::new()),
+        ErrorKind::Fault => ErrorDetails::with_error_info("FAULT", DOMAIN, HashMap::new()),
     };
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    Status::with_error_details(code, error.problem, details)
+    Status::with_error_details(error.kind.code(), error.problem, details)
 }
 
 fn with_rejection(code: Code, rejection: &Rejection, details: ErrorDetails) -> Status {

@@ -32,8 +32,7 @@ pub use crate::proto::v1;
 /// The most that one reply may weigh.
 pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The metadata key that says who asks.
-pub const ACTOR_KEY: &str = "quorate-actor";
+pub use v1::ACTOR_KEY;
 
 /// Makes the retry identity of a new command: a UUIDv7, whose time the ledger reads to refuse
 /// repeats that are older than it remembers.

@@ -34,15 +34,21 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Client = RelayClient<PeerChannel>;
 
+impl ErrorKind {
+    /// How it is told to whoever called, node or client.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Unavailable => Code::Unavailable,
+            Self::Refused => Code::FailedPrecondition,
+            Self::Invalid => Code::InvalidArgument,
+            Self::Fault => Code::Internal,
+        }
+    }
+}
+
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let code = match error.kind {
-            ErrorKind::Unavailable => Code::Unavailable,
-            ErrorKind::Refused => Code::FailedPrecondition,
-            ErrorKind::Invalid => Code::InvalidArgument,
-            ErrorKind::Fault => Code::Internal,
-        };
-        Status::new(code, error.problem)
+        Status::new(error.kind.code(), error.problem)
     }
 }
 

@@ -400,7 +400,8 @@ impl RaftLogStorage<TypeConfig> for Log {
         let mut batch = Batch::default();
         batch.put(Space::Meta, keys::PURGED, local::encode(&log_id));
         batch.delete_range(Space::Entries, keys::entry(from), keys::entry(log_id.index + 1));
-        self.write(batch, Durability::Synced).await
+        // A purge that a power failure undoes leaves entries that nobody needs.
+        self.write(batch, Durability::Lazy).await
     }
 }
 

@@ -57,7 +57,7 @@ impl Listener for SimulatedListener {
 /// A channel for `quorate::client`, which connects when it is used.
 pub fn channel(address: &'static str) -> Channel {
     let settings = channel_settings(address).expect("an address of a simulated node");
-    settings.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| async move {
+    settings.connect_with_connector_lazy(tower::service_fn(move |_: tonic::transport::Uri| async move {
         SimulatedNet.connect(address).await.map(TokioIo::new)
     }))
 }
