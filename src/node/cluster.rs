@@ -15,7 +15,6 @@ use tonic::Request;
 use super::Error;
 use super::ErrorKind;
 use super::Node;
-use super::no_leader;
 use crate::codec::digest::StateDigest;
 use crate::proto::v1;
 use crate::raft::Member;
@@ -259,7 +258,7 @@ impl Node {
         let to = request.node_id;
         self.known(to)?;
         if !self.parts.raft.is_leader() {
-            return Err(no_leader());
+            return Err(self.no_leader());
         }
         if to == self.parts.id {
             return Ok(());

@@ -201,13 +201,21 @@ impl Node {
     fn other_leader(&self) -> Result<(NodeId, Member), Error> {
         match self.leader() {
             Some((leader, member)) if leader != self.parts.id => Ok((leader, member)),
-            _ => Err(no_leader()),
+            _ => Err(self.no_leader()),
         }
     }
-}
 
-fn no_leader() -> Error {
-    Error::unavailable(
-        "there is no leader at the moment; one is elected as soon as a majority of nodes is up",
-    )
+    /// Why there is nobody to decide anything, and what to do about it.
+    fn no_leader(&self) -> Error {
+        let formed = {
+            let metrics = self.parts.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.nodes().next().is_some()
+        };
+        Error::unavailable(if formed {
+            "there is no leader at the moment; one is elected as soon as a majority of nodes is up"
+        } else {
+            "this node belongs to no cluster yet; when all members run, form it with: quorate cluster init"
+        })
+    }
 }

@@ -14,7 +14,6 @@ use tokio::time::timeout_at;
 
 use super::Error;
 use super::Node;
-use super::no_leader;
 use crate::codec::batch;
 use crate::ledger::Outcome;
 use crate::ledger::Request;
@@ -129,7 +128,7 @@ impl Node {
         // A relayed command that finds no leader here goes back: it is never sent on.
         let (relayed, own): (Vec<_>, Vec<_>) = alive.into_iter().partition(|pending| pending.relayed);
         for pending in relayed {
-            pending.answer(Err(no_leader()));
+            pending.answer(Err(self.no_leader()));
         }
         for entry in split(own) {
             self.relay_entry(entry).await;

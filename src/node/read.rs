@@ -13,7 +13,6 @@ use tokio::time::timeout_at;
 
 use super::Error;
 use super::Node;
-use super::no_leader;
 
 /// How many reads may wait.
 const QUEUE: usize = 65_536;
@@ -64,7 +63,7 @@ pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Waiting>) 
             own.into_iter().chain(relayed).for_each(|waiting| waiting.answer(index.clone()));
             continue;
         }
-        relayed.into_iter().for_each(|waiting| waiting.answer(Err(no_leader())));
+        relayed.into_iter().for_each(|waiting| waiting.answer(Err(node.no_leader())));
         if !own.is_empty() {
             let index = node.ask_read_index(Instant::now() + ATTEMPT).await;
             own.into_iter().for_each(|waiting| waiting.answer(index.clone()));
