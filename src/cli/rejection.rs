@@ -123,11 +123,7 @@ fn blocking(blocking: &v1::Blocking) -> String {
         v1::Rule::HardLimit => "hard limit",
         v1::Rule::Unspecified => "limit",
     };
-    let waiting = if blocking.waiting_can_help {
-        "waiting can help"
-    } else {
-        "waiting cannot help, the limit itself is smaller"
-    };
+    let waiting = if blocking.waiting_can_help { "waiting can help" } else { "waiting cannot help" };
     format!(
         "{}  {}  {rule} {}, used {}, held {}, requested {}: short by {}; {waiting}",
         blocking.scope,

@@ -173,13 +173,17 @@ impl Node {
         attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
         let mut pause = FIRST_PAUSE;
+        let mut earlier = None;
         loop {
             match attempt().await {
                 Err(error) if error.kind == ErrorKind::Unavailable => {
                     let pause_now = self.parts.rng.jitter(pause);
-                    if Instant::now() + pause_now >= deadline {
-                        return Err(error);
+                    let now = Instant::now();
+                    if now + pause_now >= deadline {
+                        // That time ran out says less than what kept it from working before.
+                        return Err(earlier.filter(|_| now >= deadline).unwrap_or(error));
                     }
+                    earlier = Some(error);
                     sleep(pause_now).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
