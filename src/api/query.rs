@@ -85,7 +85,9 @@ impl Query for Api {
         let (quotas, next_page_token) = page::take(
             quotas,
             size,
-            |(scope, account)| view::quota(&state, scope, account.resource).unwrap_or_default(),
+            |(scope, account)| {
+                view::quota(&state, scope, account.resource).expect("only accounts with a quota are listed")
+            },
             |(scope, account)| format!("{}:{}", scope.path, account.resource.0),
         );
         Ok(Response::new(v1::ListQuotasResponse { quotas, next_page_token, revision: state.revision() }))

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! QUORATE_SIMULATION_SEED=7 QUORATE_SIMULATION_TRACE=/tmp/trace \
-//!   cargo test --release --test simulation -- --ignored --nocapture the_seed_of_the_environment
+//!   cargo test --release --test simulation -- --exact the_seed_of_the_environment
 //! ```
 
 // Without it tokio throws dice of its own. An exported RUSTFLAGS replaces .cargo/config.toml.
@@ -66,7 +66,7 @@ fn the_same_seed_gives_the_same_trace() {
 fn run_in_a_process(seed: u64, trace: &Path) {
     let Output { status, stdout, stderr } =
         Command::new(std::env::current_exe().expect("this test has a path"))
-            .args(["--exact", "the_seed_of_the_environment", "--ignored", "--nocapture"])
+            .args(["--exact", "the_seed_of_the_environment", "--nocapture"])
             .env(SEED, seed.to_string())
             .env(TRACE, trace)
             .output()
@@ -75,10 +75,10 @@ fn run_in_a_process(seed: u64, trace: &Path) {
     assert!(status.success(), "{SEED}={seed}: {status}\n{}\n{}", text(&stdout), text(&stderr));
 }
 
+/// One seed, chosen by the environment as the other tests do; by itself it runs one more.
 #[test]
-#[ignore = "one seed, chosen by the environment; the other tests start it"]
 fn the_seed_of_the_environment() {
-    let seed = std::env::var(SEED).expect("a seed is given").parse().expect("the seed is a number");
+    let seed = std::env::var(SEED).map_or(SEEDS, |seed| seed.parse().expect("the seed is a number"));
     let result = run::run(seed);
     let trace = trace::take();
     if let Ok(path) = std::env::var(TRACE) {
