@@ -19,8 +19,8 @@ const HEADER_BYTES: u32 = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that lost its peer without a word is found out within these two together, even
 /// while nothing is asked over it.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Nodes {
