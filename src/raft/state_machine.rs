@@ -76,10 +76,10 @@ pub struct Applied {
     progress: watch::Sender<Progress>,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
-    /// Held while rows are written and while everything is replaced, so that rows of the old
-    /// state never get into the new store. True once a write has failed: what is in memory is then
-    /// ahead of the store, and nothing of it may be written any more.
-    rows: Mutex<bool>,
+    /// Held by whoever writes, and while everything is replaced, so that rows of the old state never
+    /// get into the new store. True once a write or a replacement has failed: what is in memory and
+    /// what is stored have then parted, and nothing may be written any more.
+    broken: Mutex<bool>,
 }
 
 impl Applied {
@@ -92,7 +92,7 @@ impl Applied {
             current: RwLock::new(recovered),
             progress: watch::Sender::new(progress),
             snapshot: Mutex::new(None),
-            rows: Mutex::new(false),
+            broken: Mutex::new(false),
         }))
     }
 
@@ -144,21 +144,28 @@ impl Applied {
     /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
     /// while a snapshot is being installed: that brings rows of its own.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
-        let Ok(broken) = self.rows.try_lock() else {
+        let Ok(mut broken) = self.broken.try_lock() else {
             return Ok(false);
         };
         let mut current = self.current_mut();
         if current.state.changed_count() == 0 {
             return Ok(false);
         }
-        self.write_rows(*broken, &mut current)?;
+        self.write_rows(&mut broken, &mut current)?;
         Ok(true)
     }
 
-    fn write_rows(&self, broken: bool, current: &mut Recovered) -> Result<(), StoreError> {
-        if broken {
-            return Err(StoreError::new("checkpoint the state", "an earlier write has failed"));
+    /// The one way of writes into the store: after a failure there are no more.
+    fn write(&self, broken: &mut bool, batch: Batch) -> Result<(), StoreError> {
+        if *broken {
+            return Err(StoreError::new("write the state", "an earlier write has failed"));
         }
+        let result = self.store.write(batch);
+        *broken = result.is_err();
+        result
+    }
+
+    fn write_rows(&self, broken: &mut bool, current: &mut Recovered) -> Result<(), StoreError> {
         let state = &mut current.state;
         let mut batch = Batch::default();
         for key in state.take_changed() {
@@ -170,11 +177,11 @@ impl Applied {
         let mut revision = vec![keys::FORMAT];
         revision.extend_from_slice(&state.revision().to_be_bytes());
         batch.put(Space::Meta, keys::CHECKPOINT, revision);
-        self.store.write(batch)
+        self.write(broken, batch)
     }
 
-    fn rows(&self) -> MutexGuard<'_, bool> {
-        self.rows.lock().expect("a panic while applying ends the process")
+    fn broken(&self) -> MutexGuard<'_, bool> {
+        self.broken.lock().expect("a panic while applying ends the process")
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Recovered> {
@@ -188,7 +195,7 @@ impl Applied {
     /// Applies one entry: decide, evolve, write. Returns the outcomes for the client.
     fn apply_entry(&self, entry: Entry) -> Result<Vec<Outcome>, io::Error> {
         let log_id = entry.log_id;
-        let mut broken = self.rows();
+        let mut broken = self.broken();
         let mut current = self.current_mut();
         // That none is left out is seen to where they are read (`Log::check_complete`).
         assert!(Some(log_id) > current.last_applied, "entries are applied in order, each once");
@@ -211,12 +218,9 @@ impl Applied {
         }
         current.last_applied = Some(log_id);
         put_applied(&mut batch, &current);
-        if let Err(error) = self.store.write(batch) {
-            *broken = true;
-            return Err(error.into());
-        }
+        self.write(&mut broken, batch)?;
         if current.state.changed_count() >= CHANGES_PER_CHECKPOINT {
-            self.write_rows(*broken, &mut current)?;
+            self.write_rows(&mut broken, &mut current)?;
         }
         let progress = progress_of(&current);
         drop(current);
@@ -232,7 +236,8 @@ impl Applied {
             SnapshotData::Received(received) => Arc::into_inner(received)
                 .ok_or_else(|| io::Error::other("a received snapshot can be installed once only"))?,
         };
-        let rows = self.rows();
+        let mut broken = self.broken();
+        *broken = true;
         self.store.install(received)?;
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
         if recovered.last_applied != meta.last_log_id {
@@ -245,7 +250,8 @@ impl Applied {
         let progress = progress_of(&recovered);
         *self.current_mut() = recovered;
         let taken = self.store.snapshot()?;
-        drop(rows);
+        *broken = false;
+        drop(broken);
         self.keep_snapshot(meta.clone(), SnapshotData::Made(taken));
         self.progress.send_replace(progress);
         Ok(())

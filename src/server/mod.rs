@@ -170,14 +170,13 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     }
     serving.abort();
     tasks.shutdown().await;
-    raft.shutdown()
-        .await
-        .map_err(|error| ServerError::Fault(format!("stop the consensus engine: {error}")))?;
-    if result.is_ok() {
-        checkpoint::finish(&applied).await?;
-        tracing::info!("stopped");
-    }
-    result
+    let stopped = raft.shutdown().await;
+    // What broke first is what has to be told.
+    result?;
+    stopped.map_err(|error| ServerError::Fault(format!("stop the consensus engine: {error}")))?;
+    checkpoint::finish(&applied).await?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 async fn bind(net: &dyn Net, key: &'static str, address: &str) -> Result<Box<dyn Listener>, ServerError> {
