@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "quorate/v1/types.proto",
+    "quorate/v1/policy.proto",
+    "quorate/v1/rejection.proto",
     "quorate/v1/ledger.proto",
     "quorate/v1/quotas.proto",
     "quorate/v1/query.proto",
@@ -22,10 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Reflection shows what clients can call, not how nodes talk to each other.
     let mut public = descriptors.clone();
-    public.file.retain(|file| file.package() == "quorate.v1");
+    public.file.retain(|file| matches!(file.package(), "quorate.v1" | "google.protobuf"));
     std::fs::write(out.join("public_descriptors.bin"), prost::Message::encode_to_vec(&public))?;
 
     tonic_prost_build::configure()
+        // Sorted: equal messages have equal bytes, on every node.
+        .btree_map(".")
         // Payloads pass through the log untouched; zero-copy where that pays.
         .bytes(".quorate.storage.v1.Entry.batch")
         .bytes(".quorate.peer.v1.FileChunk.data")

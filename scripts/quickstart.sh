@@ -233,11 +233,12 @@ if [[ $once == no ]]; then
 
 The cluster goes on. The program is
     $QUORATE_BIN
-Try next:
+Try next, or the tour of the rules in README.md:
     quorate quota list acme                       what is used, held and available
     quorate quota lock $project memory_gb --reason "maintenance"
     quorate reserve $project:memory_gb=1     denied, with your reason
     quorate hold list acme                        live reservations; quorate release HOLD gives one back
+    quorate diff -f examples/organization.yaml    what a document would change; quorate apply -f does it
     scripts/cluster.sh pause 1                    a node that hangs; resume 1, kill 1, start 1
     scripts/cluster.sh down                       stop; wipe also removes the data
 NEXT

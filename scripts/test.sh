@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: format, lints, all tests. Exits with 0 only
-# when all of it holds.
+# Everything that must hold before a change goes in: format, lints, all tests, each fuzz harness for
+# a minute. Exits with 0 only when all of it holds.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$QUORATE_ROOT"
@@ -26,4 +26,8 @@ for script in scripts/*.sh .ci/run; do run bash -n "$script"; done
 run cargo fmt --check
 # The same profile everywhere: RocksDB is compiled once, which takes 10 to 20 minutes.
 run cargo clippy --release --all-targets -- -D warnings
-run cargo test --release
+# The fuzz tests are those of `tests/fuzz`, two at a time on two cores: six minutes. All others take
+# no notice.
+run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
+# Only whether it works: speed is measured by hand.
+run cargo test --release --bench ledger

@@ -1,6 +1,8 @@
 //! The client and the command line against nodes that answer from a script, in this process.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::process::Child;
 use std::process::Command;
 use std::process::Output;
@@ -9,11 +11,15 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::Stream;
+use futures_util::StreamExt;
 use prost::Message;
 use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
 use quorate::client::new_request_id;
+use quorate::client::numbered_request_id;
+use quorate::client::request_id_of;
 use quorate::client::v1::events_server::Events;
 use quorate::client::v1::events_server::EventsServer;
 use quorate::client::v1::ledger_server::Ledger;
@@ -27,6 +33,7 @@ use tonic::Code;
 use tonic::Request;
 use tonic::Response;
 use tonic::Status;
+use tonic::Streaming;
 use tonic_types::pb;
 
 /// What a node does with one call.
@@ -83,10 +90,55 @@ impl Ledger for Node {
         });
         let act = self.script.lock().expect("not poisoned").pop_front().unwrap_or(Act::Grant);
         match act {
-            Act::Grant => Ok(Response::new(ReserveResponse { hold_id: 17, revision: 17, replayed: false })),
+            Act::Grant => {
+                let granted = ReserveResponse { hold_id: 17, revision: 17, ..Default::default() };
+                Ok(Response::new(granted))
+            }
             Act::Refuse(status) => Err(status),
             Act::Silence => std::future::pending().await,
         }
+    }
+
+    async fn batch(&self, request: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
+        let mut message = request.into_inner();
+        let ids =
+            message.commands.iter_mut().map(|command| request_id_of(command).cloned().expect("a command"));
+        let ids: Vec<String> = if message.atomic { vec![message.request_id.clone()] } else { ids.collect() };
+        for request_id in ids {
+            let seen = Seen { request_id, actor: None, has_deadline: true };
+            self.seen.lock().expect("not poisoned").push(seen);
+        }
+        let act = self.script.lock().expect("not poisoned").pop_front().unwrap_or(Act::Grant);
+        let results = message.commands.iter().map(|command| match &command.command {
+            Some(batch_command::Command::Reserve(_)) => refused(command.tag),
+            _ => BatchResult { tag: command.tag, revision: 9, ..Default::default() },
+        });
+        match act {
+            Act::Grant => {
+                Ok(Response::new(BatchResponse { results: results.collect(), ..Default::default() }))
+            }
+            Act::Refuse(status) => Err(status),
+            Act::Silence => std::future::pending().await,
+        }
+    }
+
+    type SubmitStream = Pin<Box<dyn Stream<Item = Result<BatchResult, Status>> + Send>>;
+
+    /// Answers one command and breaks off.
+    async fn submit(
+        &self,
+        request: Request<Streaming<BatchCommand>>,
+    ) -> Result<Response<Self::SubmitStream>, Status> {
+        let mut commands = request.into_inner();
+        let results = one_and_cut(async move {
+            let first = commands.message().await?.ok_or_else(|| Status::invalid_argument("no command"))?;
+            Ok(BatchResult { tag: first.tag, ..Default::default() })
+        });
+        Ok(Response::new(results))
+    }
+
+    async fn check(&self, _: Request<ReserveRequest>) -> Result<Response<ReserveResponse>, Status> {
+        Err(denial().0)
     }
 
     async fn commit(&self, _: Request<CommitRequest>) -> Result<Response<CommitResponse>, Status> {
@@ -95,6 +147,34 @@ impl Ledger for Node {
 
     async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<ReleaseResponse>, Status> {
         Err(Status::unimplemented("not in this script"))
+    }
+
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+
+    async fn resize(&self, _: Request<ResizeRequest>) -> Result<Response<ResizeResponse>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+}
+
+/// A stream of one result, and then of a connection that is cut.
+fn one_and_cut(
+    first: impl Future<Output = Result<BatchResult, Status>> + Send + 'static,
+) -> Pin<Box<dyn Stream<Item = Result<BatchResult, Status>> + Send>> {
+    let cut = futures_util::future::ready(Err(Status::unavailable("going down")));
+    Box::pin(futures_util::stream::once(first).chain(futures_util::stream::once(cut)))
+}
+
+fn refused(tag: u64) -> BatchResult {
+    let (status, rejection) = denial();
+    BatchResult {
+        tag,
+        code: status.code() as i32,
+        message: status.message().into(),
+        reason: "DENIED".into(),
+        result: Some(batch_result::Result::Rejection(rejection)),
+        ..Default::default()
     }
 }
 
@@ -120,13 +200,14 @@ fn client(nodes: &[&Node], options: ClientOptions) -> Client {
     Client::new(&endpoints, options).expect("well formed endpoints")
 }
 
-fn lines() -> Vec<Line> {
-    vec![Line {
+fn asked() -> ReserveRequest {
+    let line = Line {
         scope: "acme/ml".into(),
         resource: "memory_gb".into(),
         amount: "16".into(),
-        if_sequence: None,
-    }]
+        ..Default::default()
+    };
+    ReserveRequest { lines: vec![line], ..Default::default() }
 }
 
 fn denial() -> (Status, Rejection) {
@@ -140,6 +221,7 @@ fn denial() -> (Status, Rejection) {
         requested: "16".into(),
         shortfall: "12".into(),
         waiting_can_help: true,
+        ..Default::default()
     };
     let rejection =
         Rejection { reason: Some(Reason::Denied(Denied { blocking: vec![blocking] })), omitted: 0 };
@@ -171,7 +253,7 @@ async fn an_unavailable_node_is_left_for_the_next_with_the_same_request_id() {
     let client = client(&[&one, &two], ClientOptions::default());
     let request_id = new_request_id();
 
-    let granted = client.reserve(request_id, lines()).await.expect("the second node grants");
+    let granted = client.reserve(request_id, asked()).await.expect("the second node grants");
 
     assert_eq!(granted.hold_id, 17);
     let (at_one, at_two) = (one.seen(), two.seen());
@@ -180,7 +262,7 @@ async fn an_unavailable_node_is_left_for_the_next_with_the_same_request_id() {
     assert_eq!(at_two[0].request_id, request_id.to_string());
 
     // And the next call begins where the last one ended.
-    client.reserve(new_request_id(), lines()).await.expect("granted");
+    client.reserve(new_request_id(), asked()).await.expect("granted");
     assert_eq!((one.seen().len(), two.seen().len()), (0, 1));
     assert_eq!(client.endpoint(), two.address);
 }
@@ -192,7 +274,7 @@ async fn a_node_that_cannot_be_reached_is_left_for_the_next() {
     drop(gone);
     let node = Node::start(vec![]).await;
     let client = Client::new(&[nobody, node.address.clone()], ClientOptions::default()).expect("well formed");
-    client.reserve(new_request_id(), lines()).await.expect("the second node grants");
+    client.reserve(new_request_id(), asked()).await.expect("the second node grants");
     assert_eq!(client.endpoint(), node.address);
 }
 
@@ -201,7 +283,7 @@ async fn a_silent_node_is_left_for_the_next_when_its_try_is_over() {
     let one = Node::start(vec![Act::Silence]).await;
     let two = Node::start(vec![]).await;
     let options = ClientOptions { try_timeout: Duration::from_millis(100), ..Default::default() };
-    client(&[&one, &two], options).reserve(new_request_id(), lines()).await.expect("the second node grants");
+    client(&[&one, &two], options).reserve(new_request_id(), asked()).await.expect("the second node grants");
     assert!(one.seen()[0].has_deadline, "the node can stop working when nobody waits any more");
 }
 
@@ -210,7 +292,7 @@ async fn a_command_without_an_answer_until_the_deadline_is_of_unknown_outcome() 
     let node = Node::start(vec![Act::Silence]).await;
     let options = ClientOptions { timeout: Duration::from_millis(200), ..Default::default() };
     let request_id = new_request_id();
-    let error = client(&[&node], options).reserve(request_id, lines()).await.expect_err("nobody answers");
+    let error = client(&[&node], options).reserve(request_id, asked()).await.expect_err("nobody answers");
     assert!(
         matches!(&error, ClientError::Unknown { request_id: Some(id), .. } if *id == request_id),
         "{error:?}"
@@ -221,7 +303,7 @@ async fn a_command_without_an_answer_until_the_deadline_is_of_unknown_outcome() 
 async fn a_node_without_a_leader_is_asked_again_until_the_deadline() {
     let node = Node::start((0..1_000).map(|_| no_leader()).collect()).await;
     let options = ClientOptions { timeout: Duration::from_millis(300), ..Default::default() };
-    let error = client(&[&node], options).reserve(new_request_id(), lines()).await.expect_err("no leader");
+    let error = client(&[&node], options).reserve(new_request_id(), asked()).await.expect_err("no leader");
     assert!(matches!(&error, ClientError::Unknown { last, .. } if last.contains("no leader")), "{error:?}");
     assert!(node.seen().len() > 1);
 }
@@ -233,7 +315,7 @@ async fn a_command_that_reached_no_node_did_not_happen() {
     drop(gone);
     let options = ClientOptions { timeout: Duration::from_millis(100), ..Default::default() };
     let client = Client::new(&[nobody], options).expect("well formed");
-    let error = client.reserve(new_request_id(), lines()).await.expect_err("nobody there");
+    let error = client.reserve(new_request_id(), asked()).await.expect_err("nobody there");
     assert!(matches!(error, ClientError::Unavailable { .. }), "{error:?}");
 }
 
@@ -242,7 +324,7 @@ async fn a_rejection_is_decoded_and_not_tried_again() {
     let (status, expected) = denial();
     let node = Node::start(vec![Act::Refuse(status)]).await;
     let error = client(&[&node], ClientOptions::default())
-        .reserve(new_request_id(), lines())
+        .reserve(new_request_id(), asked())
         .await
         .expect_err("no room");
     let ClientError::Rejected { status, rejection } = error else { panic!("{error:?}") };
@@ -256,7 +338,7 @@ async fn a_refusal_of_one_node_is_no_answer_when_another_may_have_carried_out_th
     let one = Node::start(vec![Act::Refuse(Status::internal("cut off"))]).await;
     let two = Node::start(vec![Act::Refuse(Status::resource_exhausted("too many calls"))]).await;
     let error = client(&[&one, &two], ClientOptions::default())
-        .reserve(new_request_id(), lines())
+        .reserve(new_request_id(), asked())
         .await
         .expect_err("no answer");
     assert!(matches!(error, ClientError::Unknown { request_id: Some(_), .. }), "{error:?}");
@@ -266,9 +348,48 @@ async fn a_refusal_of_one_node_is_no_answer_when_another_may_have_carried_out_th
 async fn the_actor_goes_with_every_call() {
     let node = Node::start(vec![no_leader()]).await;
     let options = ClientOptions { actor: Some("alice".into()), ..Default::default() };
-    client(&[&node], options).reserve(new_request_id(), lines()).await.expect("granted");
+    client(&[&node], options).reserve(new_request_id(), asked()).await.expect("granted");
     let actors: Vec<_> = node.seen().into_iter().map(|seen| seen.actor).collect();
     assert_eq!(actors, [Some("alice".to_owned()), Some("alice".to_owned())]);
+}
+
+fn release() -> BatchCommand {
+    let release = ReleaseRequest { hold_id: 3, ..Default::default() };
+    BatchCommand { tag: 5, command: Some(batch_command::Command::Release(release)) }
+}
+
+#[tokio::test]
+async fn a_batch_is_repeated_with_the_ids_that_it_had() {
+    let one = Node::start(vec![no_leader()]).await;
+    let two = Node::start(vec![]).await;
+    let client = client(&[&one, &two], ClientOptions::default());
+    let base = new_request_id();
+    let message = BatchRequest { commands: vec![release(), release()], ..Default::default() };
+    let response = client.batch(base, message.clone()).await.expect("the second node answers");
+    assert_eq!(response.results.len(), 2);
+    let ids = |node: &Node| node.seen().into_iter().map(|seen| seen.request_id).collect::<Vec<_>>();
+    let expected = [0, 1].map(|position| numbered_request_id(base, position).to_string());
+    assert_eq!((ids(&one), ids(&two)), (expected.to_vec(), expected.to_vec()));
+
+    client.batch(base, BatchRequest { atomic: true, ..message }).await.expect("answered");
+    assert_eq!(ids(&two), [base.to_string()], "all or nothing: one id");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_leaves_the_rest_unknown() {
+    let node = Node::start(vec![]).await;
+    let client = client(&[&node], ClientOptions::default());
+    let mut results = client.submit(futures_util::stream::iter([release(), release()])).await.expect("open");
+    assert_eq!(results.next().await.expect("one result").expect("of the first").tag, 5);
+    let error = results.next().await.expect_err("cut");
+    assert!(matches!(&error, ClientError::Unknown { request_id: None, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_check_is_a_read_and_its_denial_is_an_answer() {
+    let node = Node::start(vec![]).await;
+    let error = client(&[&node], ClientOptions::default()).check(asked()).await.expect_err("no room");
+    assert!(matches!(error, ClientError::Rejected { rejection: Some(_), .. }), "{error:?}");
 }
 
 /// Runs the program against a node.
@@ -337,6 +458,38 @@ async fn the_program_says_how_to_repeat_a_command_of_unknown_outcome() {
     let again = quorate(&node, &["--request-id", &first, "reserve", "acme/ml:memory_gb=16"]).await;
     assert_eq!(again.status.code(), Some(0), "{again:?}");
     assert_eq!(node.seen()[0].request_id, first);
+}
+
+#[tokio::test]
+async fn the_program_shows_each_result_of_a_batch_and_exits_with_the_worst() {
+    let node = Node::start(vec![]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("commands.jsonl");
+    let lines = "{\"release\": {\"hold_id\": 3}}\n{\"reserve\": {}}\n";
+    std::fs::write(&file, lines).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let done = quorate(&node, &["batch", "-f", file]).await;
+    assert_eq!(done.status.code(), Some(3), "{done:?}");
+    let shown = text(&done.stdout);
+    assert!(shown.starts_with("     0  done at revision 9\n     1  denied: acme/ml  memory_gb"), "{done:?}");
+    let done = quorate(&node, &["batch", "-f", file, "--output", "json"]).await;
+    let objects = text(&done.stdout).lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let objects: Vec<_> = objects.collect::<Result<_, _>>().expect("one JSON object per line");
+    assert_eq!(objects.len(), 2, "{done:?}");
+    assert_eq!(objects[1]["reason"], "DENIED");
+}
+
+#[tokio::test]
+async fn the_program_names_the_line_of_a_document_that_it_does_not_understand() {
+    let node = Node::start(vec![]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("plan.yaml");
+    std::fs::write(&file, "scopes:\n  - path: acme\n    knd: team\n").expect("written");
+    let done = quorate(&node, &["apply", "-f", file.to_str().expect("UTF-8")]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert!(text(&done.stderr).contains("knd") && text(&done.stderr).contains("scopes[0]"), "{done:?}");
+    let done = quorate(&node, &["apply", "-f", "nowhere.yaml"]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::proto::v1::cluster_server::Cluster;
 type Changed = Result<Response<v1::ClusterChangeResponse>, Status>;
 
 fn changed(result: Result<(), crate::node::Error>) -> Changed {
-    result.map(|()| Response::new(v1::ClusterChangeResponse {})).map_err(status::failed)
+    result.map(|()| Response::new(v1::ClusterChangeResponse {})).map_err(|error| status::failed(&error))
 }
 
 #[tonic::async_trait]
@@ -23,7 +23,7 @@ impl Cluster for Api {
         &self,
         _: Request<v1::InitializeRequest>,
     ) -> Result<Response<v1::InitializeResponse>, Status> {
-        let members = self.node.initialize().await.map_err(status::failed)?;
+        let members = self.node.initialize().await.map_err(|error| status::failed(&error))?;
         Ok(Response::new(v1::InitializeResponse { members }))
     }
 
@@ -64,7 +64,7 @@ impl Cluster for Api {
         request: Request<v1::TakeSnapshotRequest>,
     ) -> Result<Response<v1::TakeSnapshotResponse>, Status> {
         let taken = self.node.take_snapshot(deadline(&request, DEFAULT_TIMEOUT)).await;
-        let snapshot_index = taken.map_err(status::failed)?;
+        let snapshot_index = taken.map_err(|error| status::failed(&error))?;
         Ok(Response::new(v1::TakeSnapshotResponse { node_id: self.node.id(), snapshot_index }))
     }
 }

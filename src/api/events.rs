@@ -20,7 +20,7 @@ impl Events for Api {
         self.linearize(&request).await?;
         let from = request.into_inner().from_revision.max(1);
         let revision = self.node.state().revision();
-        let events = self.node.events(from, size).map_err(status::failed)?;
+        let events = self.node.events(from, size).map_err(|error| status::failed(&error))?;
         let next_revision = events.last().map_or(from, |event| event.revision + 1);
         Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision }))
     }

@@ -58,7 +58,7 @@ pub(super) fn scopes<'a>(
             Some(scope) => Box::new(state.subtree(scope.id)),
             None => {
                 let rejection = Rejection::UnknownScopes(vec![path]);
-                return Err(status::rejected(&rejection, state.revision(), false));
+                return Err(status::rejected(&rejection, state.revision()));
             }
         },
     };

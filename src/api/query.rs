@@ -11,10 +11,13 @@ use super::page;
 use super::status;
 use crate::codec::command;
 use crate::codec::view;
+use crate::ledger::Hold;
 use crate::ledger::Malformed;
 use crate::ledger::Path;
 use crate::ledger::Rejection;
 use crate::ledger::ResourceId;
+use crate::ledger::State;
+use crate::ledger::hold::Tags;
 use crate::ledger::rejection::QuotaName;
 use crate::proto::v1;
 use crate::proto::v1::query_server::Query;
@@ -33,6 +36,36 @@ fn quota_token(token: &str) -> Result<Option<(Path, ResourceId)>, Status> {
         .ok_or_else(|| status::malformed(&Malformed::new("page_token", "is not one this server gave")))
 }
 
+/// Which holds are wanted: those that pass everything that is said.
+struct Filter {
+    within: Option<Path>,
+    tags: Tags,
+}
+
+impl Filter {
+    fn of(request: &v1::ListHoldsRequest) -> Result<Self, Malformed> {
+        let within = match request.scope.as_str() {
+            "" => None,
+            path => Some(command::path("scope", path)?),
+        };
+        let labels = command::labels("labels", request.labels.clone())?;
+        Ok(Self { within, tags: Tags::new(&request.job, &request.consumer, labels)? })
+    }
+
+    fn passes(&self, state: &State, hold: &Hold) -> bool {
+        let within = self
+            .within
+            .as_ref()
+            .is_none_or(|path| hold.lines.iter().any(|line| state.scope(line.scope).path.is_within(path)));
+        let is = |wanted: &Option<_>, actual: Option<&_>| wanted.is_none() || wanted.as_ref() == actual;
+        let tags = hold.tags.as_deref();
+        within
+            && is(&self.tags.job, tags.and_then(|tags| tags.job.as_ref()))
+            && is(&self.tags.consumer, tags.and_then(|tags| tags.consumer.as_ref()))
+            && tags.map_or(self.tags.labels.is_empty(), |tags| tags.labels.include(&self.tags.labels))
+    }
+}
+
 #[tonic::async_trait]
 impl Query for Api {
     async fn get_quota(
@@ -45,7 +78,7 @@ impl Query for Api {
         self.linearize(&request).await?;
         let state = self.node.state();
         let revision = state.revision();
-        let rejected = |rejection| status::rejected(&rejection, revision, false);
+        let rejected = |rejection| status::rejected(&rejection, revision);
         let scope =
             state.scope_at(&path).ok_or_else(|| rejected(Rejection::UnknownScopes(vec![path.clone()])))?;
         let resource = state
@@ -104,7 +137,7 @@ impl Query for Api {
         let hold = match (state.hold(id), state.closing(id)) {
             (Some(hold), _) => view::hold(&state, hold),
             (None, Some(closing)) => view::closed_hold(closing),
-            (None, None) => return Err(status::rejected(&Rejection::UnknownHold(id), revision, false)),
+            (None, None) => return Err(status::rejected(&Rejection::UnknownHold(id), revision)),
         };
         Ok(Response::new(v1::GetHoldResponse { hold: Some(hold), revision }))
     }
@@ -114,7 +147,7 @@ impl Query for Api {
         request: Request<v1::ListHoldsRequest>,
     ) -> Result<Response<v1::ListHoldsResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
-        let within = page::within(&request.get_ref().scope)?;
+        let filter = Filter::of(request.get_ref()).map_err(|error| status::malformed(&error))?;
         let from = match request.get_ref().page_token.as_str() {
             "" => 0,
             token => token.parse::<u64>().ok().and_then(|last| last.checked_add(1)).ok_or_else(|| {
@@ -123,17 +156,13 @@ impl Query for Api {
         };
         self.linearize(&request).await?;
         let state = self.node.state();
-        if let Some(path) = &within
+        if let Some(path) = &filter.within
             && state.scope_at(path).is_none()
         {
             let rejection = Rejection::UnknownScopes(vec![path.clone()]);
-            return Err(status::rejected(&rejection, state.revision(), false));
+            return Err(status::rejected(&rejection, state.revision()));
         }
-        let holds = state.holds_from(from).filter(|hold| {
-            within
-                .as_ref()
-                .is_none_or(|path| hold.lines.iter().any(|line| state.scope(line.scope).path.is_within(path)))
-        });
+        let holds = state.holds_from(from).filter(|hold| filter.passes(&state, hold));
         let (holds, next_page_token) =
             page::take(holds, size, |hold| view::hold(&state, hold), |hold| hold.id.to_string());
         Ok(Response::new(v1::ListHoldsResponse { holds, next_page_token, revision: state.revision() }))

@@ -1,27 +1,34 @@
-//! Scopes, resources and the policy on them.
+//! Scopes, resources and the policy on them; templates and plans.
 
 use tonic::Request;
 use tonic::Response;
 use tonic::Status;
 
 use super::Api;
-use super::Granted;
-use super::decide;
 use super::page;
 use super::status;
 use crate::codec::command;
+use crate::codec::command::Message;
+use crate::codec::plan;
 use crate::codec::view;
-use crate::ledger::Grant;
+use crate::ledger::Malformed;
 use crate::ledger::Rejection;
+use crate::ledger::ScopeId;
+use crate::ledger::State;
+use crate::ledger::command::MAX_BATCH;
+use crate::ledger::drift::drift;
+use crate::ledger::export::export;
 use crate::proto::v1;
 use crate::proto::v1::quotas_server::Quotas;
 
-impl From<Granted> for v1::QuotaChangeResponse {
-    fn from(granted: Granted) -> Self {
-        let Grant::Version(version) = granted.grant else {
-            unreachable!("a granted change of policy has a version");
-        };
-        Self { version, revision: granted.revision, replayed: granted.replayed }
+/// The scope at a path of a request; `None` for "".
+fn scope_at(state: &State, path: &str) -> Result<Option<ScopeId>, Status> {
+    let Some(path) = page::within(path)? else {
+        return Ok(None);
+    };
+    match state.scope_at(&path) {
+        Some(scope) => Ok(Some(scope.id)),
+        None => Err(status::rejected(&Rejection::UnknownScopes(vec![path]), state.revision())),
     }
 }
 
@@ -30,52 +37,113 @@ impl Quotas for Api {
     async fn create_scope(
         &self,
         request: Request<v1::CreateScopeRequest>,
-    ) -> Result<Response<v1::CreateScopeResponse>, Status> {
-        let granted = decide!(self, request, CreateScope);
-        Ok(Response::new(v1::CreateScopeResponse { revision: granted.revision, replayed: granted.replayed }))
+    ) -> Result<Response<v1::ScopeChangeResponse>, Status> {
+        self.run(request, Message::CreateScope).await
+    }
+
+    async fn update_scope(
+        &self,
+        request: Request<v1::UpdateScopeRequest>,
+    ) -> Result<Response<v1::ScopeChangeResponse>, Status> {
+        self.run(request, Message::UpdateScope).await
+    }
+
+    async fn move_scope(
+        &self,
+        request: Request<v1::MoveScopeRequest>,
+    ) -> Result<Response<v1::ScopeChangeResponse>, Status> {
+        self.run(request, Message::MoveScope).await
+    }
+
+    async fn delete_scope(
+        &self,
+        request: Request<v1::DeleteScopeRequest>,
+    ) -> Result<Response<v1::ScopeChangeResponse>, Status> {
+        self.run(request, Message::DeleteScope).await
     }
 
     async fn register_resource(
         &self,
         request: Request<v1::RegisterResourceRequest>,
     ) -> Result<Response<v1::RegisterResourceResponse>, Status> {
-        let granted = decide!(self, request, RegisterResource);
-        Ok(Response::new(v1::RegisterResourceResponse {
-            revision: granted.revision,
-            replayed: granted.replayed,
-        }))
+        self.run(request, Message::RegisterResource).await
     }
 
     async fn set_quota(
         &self,
         request: Request<v1::SetQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = decide!(self, request, SetQuota);
-        Ok(Response::new(granted.into()))
+        self.run(request, Message::SetQuota).await
     }
 
     async fn adjust_quota(
         &self,
         request: Request<v1::AdjustQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = decide!(self, request, AdjustQuota);
-        Ok(Response::new(granted.into()))
+        self.run(request, Message::AdjustQuota).await
+    }
+
+    async fn delete_quota(
+        &self,
+        request: Request<v1::DeleteQuotaRequest>,
+    ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
+        self.run(request, Message::DeleteQuota).await
     }
 
     async fn lock_quota(
         &self,
         request: Request<v1::LockQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = decide!(self, request, LockQuota);
-        Ok(Response::new(granted.into()))
+        self.run(request, Message::LockQuota).await
     }
 
     async fn unlock_quota(
         &self,
         request: Request<v1::UnlockQuotaRequest>,
     ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
-        let granted = decide!(self, request, UnlockQuota);
-        Ok(Response::new(granted.into()))
+        self.run(request, Message::UnlockQuota).await
+    }
+
+    async fn override_quota(
+        &self,
+        request: Request<v1::OverrideQuotaRequest>,
+    ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
+        self.run(request, Message::OverrideQuota).await
+    }
+
+    async fn cancel_schedule(
+        &self,
+        request: Request<v1::CancelScheduleRequest>,
+    ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
+        self.run(request, Message::CancelSchedule).await
+    }
+
+    async fn transfer_quota(
+        &self,
+        request: Request<v1::TransferQuotaRequest>,
+    ) -> Result<Response<v1::QuotaChangeResponse>, Status> {
+        self.run(request, Message::TransferQuota).await
+    }
+
+    async fn put_template(
+        &self,
+        request: Request<v1::PutTemplateRequest>,
+    ) -> Result<Response<v1::TemplateChangeResponse>, Status> {
+        self.run(request, Message::PutTemplate).await
+    }
+
+    async fn apply_template(
+        &self,
+        request: Request<v1::ApplyTemplateRequest>,
+    ) -> Result<Response<v1::ApplyTemplateResponse>, Status> {
+        self.run(request, Message::ApplyTemplate).await
+    }
+
+    async fn apply_plan(
+        &self,
+        request: Request<v1::ApplyPlanRequest>,
+    ) -> Result<Response<v1::ApplyPlanResponse>, Status> {
+        self.run(request, Message::ApplyPlan).await
     }
 
     async fn get_scope(
@@ -91,7 +159,7 @@ impl Quotas for Api {
             Some(scope) => {
                 Ok(Response::new(v1::GetScopeResponse { scope: Some(view::scope(scope)), revision }))
             }
-            None => Err(status::rejected(&Rejection::UnknownScopes(vec![path]), revision, false)),
+            None => Err(status::rejected(&Rejection::UnknownScopes(vec![path]), revision)),
         }
     }
 
@@ -117,5 +185,85 @@ impl Quotas for Api {
         let state = self.node.state();
         let resources = state.resources().iter().map(command::encode_resource).collect();
         Ok(Response::new(v1::ListResourcesResponse { resources, revision: state.revision() }))
+    }
+
+    async fn get_template(
+        &self,
+        request: Request<v1::GetTemplateRequest>,
+    ) -> Result<Response<v1::GetTemplateResponse>, Status> {
+        let name =
+            command::name("name", &request.get_ref().name).map_err(|error| status::malformed(&error))?;
+        self.linearize(&request).await?;
+        let state = self.node.state();
+        let revision = state.revision();
+        match state.template(&name) {
+            Some(template) => {
+                let template = Some(view::template(&state, template));
+                Ok(Response::new(v1::GetTemplateResponse { template, revision }))
+            }
+            None => Err(status::rejected(&Rejection::UnknownTemplate(name), revision)),
+        }
+    }
+
+    async fn list_templates(
+        &self,
+        request: Request<v1::ListTemplatesRequest>,
+    ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
+        let size = page::size(request.get_ref().page_size)?;
+        let after = match request.get_ref().page_token.as_str() {
+            "" => None,
+            token => Some(command::name("page_token", token).map_err(|error| status::malformed(&error))?),
+        };
+        self.linearize(&request).await?;
+        let state = self.node.state();
+        let templates = state
+            .templates()
+            .skip_while(|template| after.as_ref().is_some_and(|after| template.name <= *after));
+        let (templates, next_page_token) = page::take(
+            templates,
+            size,
+            |template| view::template(&state, template),
+            |template| template.name.to_string(),
+        );
+        let revision = state.revision();
+        Ok(Response::new(v1::ListTemplatesResponse { templates, next_page_token, revision }))
+    }
+
+    async fn get_drift(
+        &self,
+        request: Request<v1::GetDriftRequest>,
+    ) -> Result<Response<v1::GetDriftResponse>, Status> {
+        let size = page::size(request.get_ref().page_size)?;
+        self.linearize(&request).await?;
+        let request = request.into_inner();
+        let state = self.node.state();
+        let drifts = page::scopes(&state, &request.scope, &request.page_token)?
+            .filter_map(|scope| drift(&state, scope.id));
+        let (drifts, next_page_token) = page::take(
+            drifts,
+            size,
+            |drift| view::drift(&state, drift),
+            |drift| state.scope(drift.scope).path.to_string(),
+        );
+        Ok(Response::new(v1::GetDriftResponse { drifts, next_page_token, revision: state.revision() }))
+    }
+
+    async fn export_plan(
+        &self,
+        request: Request<v1::ExportPlanRequest>,
+    ) -> Result<Response<v1::ExportPlanResponse>, Status> {
+        self.linearize(&request).await?;
+        let state = self.node.state();
+        let within = scope_at(&state, &request.get_ref().scope)?;
+        let exported = export(&state, within);
+        if exported.size() > MAX_BATCH {
+            let problem = format!(
+                "leads to a plan of {} things; a plan names at most {MAX_BATCH}: export a smaller part",
+                exported.size()
+            );
+            return Err(status::malformed(&Malformed::new("scope", problem)));
+        }
+        let plan = Some(plan::encode(&exported));
+        Ok(Response::new(v1::ExportPlanResponse { plan, revision: state.revision() }))
     }
 }

@@ -14,13 +14,13 @@ use tonic::Status;
 use tonic_types::ErrorDetails;
 use tonic_types::StatusExt as _;
 
-use crate::codec::rejection::encode_within;
-use crate::ledger::HoldState;
+use super::call::Failure;
+use super::explain::explain;
+use super::explain::explain_blocking;
+use crate::codec::rejection::shorten;
 use crate::ledger::Malformed;
 use crate::ledger::Rejection;
 use crate::ledger::rejection::Blocking;
-use crate::ledger::rejection::Mismatch;
-use crate::ledger::rejection::QuotaName;
 use crate::node::Error;
 use crate::node::ErrorKind;
 
@@ -36,52 +36,99 @@ const MAX_TEXT: usize = 384;
 /// When a client without an answer should ask again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Bad input.
-pub(super) fn malformed(error: &Malformed) -> Status {
-    let rejection = Rejection::Malformed(error.clone());
-    let mut details = ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem));
-    details.set_error_info(reason(&rejection), DOMAIN, HashMap::new());
-    with_rejection(Code::InvalidArgument, &rejection, details)
+/// What somebody is told who did not get what was asked for.
+pub(super) struct Told {
+    pub code: Code,
+    /// For programs; "" when nothing is known of the command.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
 }
 
-/// What the ledger decided against.
-pub(super) fn rejected(rejection: &Rejection, revision: u64, replayed: bool) -> Status {
-    let mut details = match rejection {
+/// What a caller is told, in at most so many characters.
+pub(super) fn told(failure: &Failure, characters: usize) -> Told {
+    let (code, reason, message) = match failure {
+        Failure::Malformed(error) => {
+            let rejection = Rejection::Malformed(error.clone());
+            (code(&rejection), reason(&rejection), explain(&rejection))
+        }
+        Failure::Rejected { rejection, .. } => (code(rejection), reason(rejection), explain(rejection)),
+        Failure::Failed(error) => (error.kind.code(), failure_reason(error.kind), error.problem.clone()),
+    };
+    Told { code, reason, message: shortened(&message, characters) }
+}
+
+/// The status of a failure.
+pub(super) fn of(failure: &Failure) -> Status {
+    let (rejection, metadata) = match failure {
+        Failure::Failed(error) => return failed(error),
+        Failure::Malformed(error) => return malformed(error),
+        Failure::Rejected { rejection, revision, replayed, .. } => {
+            let metadata = HashMap::from([
+                ("revision".to_owned(), revision.to_string()),
+                ("replayed".to_owned(), replayed.to_string()),
+            ]);
+            (rejection, metadata)
+        }
+    };
+    let mut details = match innermost(rejection) {
         Rejection::Denied(blocking) => quota_failure(blocking),
         Rejection::Malformed(error) => {
-            ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem))
+            ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem, MAX_TEXT))
         }
         _ => ErrorDetails::new(),
     };
-    let metadata = HashMap::from([
-        ("revision".to_owned(), revision.to_string()),
-        ("replayed".to_owned(), replayed.to_string()),
-    ]);
     details.set_error_info(reason(rejection), DOMAIN, metadata);
-    with_rejection(code(rejection), rejection, details)
+    with_rejection(failure, details)
+}
+
+/// Bad input.
+pub(super) fn malformed(error: &Malformed) -> Status {
+    let mut details =
+        ErrorDetails::with_bad_request_violation(&error.field, shortened(&error.problem, MAX_TEXT));
+    let failure = Failure::Malformed(error.clone());
+    details.set_error_info(told(&failure, 0).reason, DOMAIN, HashMap::new());
+    with_rejection(&failure, details)
+}
+
+/// What a reader asked for that is not there.
+pub(super) fn rejected(rejection: &Rejection, revision: u64) -> Status {
+    of(&Failure::Rejected {
+        rejection: Box::new(rejection.clone()),
+        holders: Vec::new(),
+        revision,
+        replayed: false,
+    })
 }
 
 /// What could not be done, or not be known.
-pub(super) fn failed(error: Error) -> Status {
-    let details = match error.kind {
-        ErrorKind::Unavailable => ErrorDetails::with_retry_info(Some(RETRY)),
-        ErrorKind::Refused => ErrorDetails::with_error_info("REFUSED", DOMAIN, HashMap::new()),
-        ErrorKind::Invalid => ErrorDetails::with_error_info("INVALID", DOMAIN, HashMap::new()),
-        ErrorKind::Fault => ErrorDetails::with_error_info("FAULT", DOMAIN, HashMap::new()),
+pub(super) fn failed(error: &Error) -> Status {
+    let details = match failure_reason(error.kind) {
+        "" => ErrorDetails::with_retry_info(Some(RETRY)),
+        reason => ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
     };
-    Status::with_error_details(error.kind.code(), error.problem, details)
+    Status::with_error_details(error.kind.code(), error.problem.clone(), details)
 }
 
-fn with_rejection(code: Code, rejection: &Rejection, details: ErrorDetails) -> Status {
-    let standard = Status::with_error_details(code, shortened(&explain(rejection)), details);
+fn failure_reason(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unavailable => "",
+        ErrorKind::Refused => "REFUSED",
+        ErrorKind::Invalid => "INVALID",
+        ErrorKind::Fault => "FAULT",
+    }
+}
+
+fn with_rejection(failure: &Failure, details: ErrorDetails) -> Status {
+    let Told { code, message, .. } = told(failure, MAX_TEXT);
+    let standard = Status::with_error_details(code, message, details);
     let mut full =
         tonic_types::pb::Status::decode(standard.details()).expect("the details were encoded one line above");
     // The message stands in the status already.
     full.message.clear();
-    full.details.push(prost_types::Any {
-        type_url: REJECTION.to_owned(),
-        value: encode_within(rejection, MAX_REJECTION).encode_to_vec(),
-    });
+    let mut rejection = failure.rejection().expect("only what was rejected comes here");
+    shorten(&mut rejection, MAX_REJECTION);
+    full.details.push(prost_types::Any { type_url: REJECTION.to_owned(), value: rejection.encode_to_vec() });
     Status::with_details(code, standard.message(), Bytes::from(full.encode_to_vec()))
 }
 
@@ -89,15 +136,24 @@ fn with_rejection(code: Code, rejection: &Rejection, details: ErrorDetails) -> S
 fn quota_failure(blocking: &[Blocking]) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     for blocking in blocking.iter().take(MAX_VIOLATIONS) {
-        let subject = shortened(&format!("{}:{}", blocking.quota.scope, blocking.quota.resource));
-        details.add_quota_failure_violation(subject, shortened(&explain_blocking(blocking)));
+        let subject = format!("{}:{}", blocking.quota.scope, blocking.quota.resource);
+        let description = shortened(&explain_blocking(blocking), MAX_TEXT);
+        details.add_quota_failure_violation(shortened(&subject, MAX_TEXT), description);
     }
     details
 }
 
+/// What really stood in the way: of several commands, that of the one that failed.
+fn innermost(rejection: &Rejection) -> &Rejection {
+    match rejection {
+        Rejection::PartFailed { rejection, .. } => innermost(rejection),
+        rejection => rejection,
+    }
+}
+
 /// Text of bounded length.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_TEXT) {
+fn shortened(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -109,16 +165,30 @@ fn code(rejection: &Rejection) -> Code {
         Rejection::UnknownScopes(_)
         | Rejection::UnknownResources(_)
         | Rejection::UnknownQuotas(_)
-        | Rejection::UnknownHold(_) => Code::NotFound,
+        | Rejection::UnknownHold(_)
+        | Rejection::UnknownTemplate(_)
+        | Rejection::UnknownSchedule { .. } => Code::NotFound,
         Rejection::ScopeExists(_) | Rejection::ResourceExists(_) => Code::AlreadyExists,
         Rejection::HoldClosed { .. }
+        | Rejection::HoldTooSmall { .. }
+        | Rejection::HasChildren { .. }
+        | Rejection::InUse(_)
+        | Rejection::OnLoan(_)
         | Rejection::Locked(_)
+        | Rejection::SchemaConflict { .. }
+        | Rejection::ScheduleConflict { .. }
+        | Rejection::TransferNotAllowed(_)
+        | Rejection::TtlTooLong { .. }
         | Rejection::LimitConflict { .. }
+        | Rejection::BelowUse(_)
         | Rejection::RequestIdReused { .. }
         | Rejection::RequestIdExpired { .. } => Code::FailedPrecondition,
-        Rejection::VersionMismatch(_) | Rejection::SequenceMismatch(_) => Code::Aborted,
+        Rejection::VersionMismatch(_)
+        | Rejection::TemplateVersionMismatch { .. }
+        | Rejection::SequenceMismatch(_) => Code::Aborted,
         Rejection::Denied(_) => Code::ResourceExhausted,
         Rejection::Uncountable(_) => Code::OutOfRange,
+        Rejection::PartFailed { rejection, .. } => code(rejection),
     }
 }
 
@@ -129,102 +199,29 @@ fn reason(rejection: &Rejection) -> &'static str {
         Rejection::UnknownResources(_) => "UNKNOWN_RESOURCE",
         Rejection::UnknownQuotas(_) => "UNKNOWN_QUOTA",
         Rejection::UnknownHold(_) => "UNKNOWN_HOLD",
+        Rejection::UnknownTemplate(_) => "UNKNOWN_TEMPLATE",
+        Rejection::UnknownSchedule { .. } => "UNKNOWN_SCHEDULE",
         Rejection::ScopeExists(_) => "SCOPE_EXISTS",
         Rejection::ResourceExists(_) => "RESOURCE_EXISTS",
         Rejection::HoldClosed { .. } => "HOLD_CLOSED",
+        Rejection::HoldTooSmall { .. } => "HOLD_TOO_SMALL",
+        Rejection::HasChildren { .. } => "HAS_CHILDREN",
+        Rejection::InUse(_) => "IN_USE",
+        Rejection::OnLoan(_) => "ON_LOAN",
         Rejection::Locked(_) => "LOCKED",
         Rejection::VersionMismatch(_) => "VERSION_MISMATCH",
+        Rejection::TemplateVersionMismatch { .. } => "TEMPLATE_VERSION_MISMATCH",
         Rejection::SequenceMismatch(_) => "SEQUENCE_MISMATCH",
+        Rejection::SchemaConflict { .. } => "SCHEMA_CONFLICT",
+        Rejection::ScheduleConflict { .. } => "SCHEDULE_CONFLICT",
+        Rejection::TransferNotAllowed(_) => "TRANSFER_NOT_ALLOWED",
+        Rejection::TtlTooLong { .. } => "TTL_TOO_LONG",
         Rejection::LimitConflict { .. } => "LIMIT_CONFLICT",
+        Rejection::BelowUse(_) => "BELOW_USE",
         Rejection::Denied(_) => "DENIED",
         Rejection::Uncountable(_) => "UNCOUNTABLE",
         Rejection::RequestIdReused { .. } => "REQUEST_ID_REUSED",
         Rejection::RequestIdExpired { .. } => "REQUEST_ID_EXPIRED",
+        Rejection::PartFailed { rejection, .. } => reason(rejection),
     }
-}
-
-fn explain(rejection: &Rejection) -> String {
-    match rejection {
-        Rejection::Malformed(error) => error.to_string(),
-        Rejection::UnknownScopes(scopes) => format!("unknown scope: {}", list(scopes)),
-        Rejection::UnknownResources(resources) => {
-            format!("unknown resource: {}; register it first", list(resources))
-        }
-        Rejection::UnknownQuotas(quotas) => {
-            let quotas: Vec<_> = quotas.iter().map(quota).collect();
-            format!("no quota on {} or above it; set one, UNLIMITED if that is meant", list(&quotas))
-        }
-        Rejection::UnknownHold(hold) => {
-            format!("unknown hold: {hold}; it was never made, or it was closed long ago")
-        }
-        Rejection::ScopeExists(path) => format!("scope {path} is there already"),
-        Rejection::ResourceExists(name) => format!("resource {name} is there already"),
-        Rejection::HoldClosed { hold, state, revision } => {
-            let state = match state {
-                HoldState::Held => "held",
-                HoldState::Committed => "committed",
-                HoldState::Released => "released",
-            };
-            format!("hold {hold} was {state} at revision {revision}")
-        }
-        Rejection::Locked(locks) => {
-            let locks: Vec<_> = locks
-                .iter()
-                .map(|(name, lock)| format!("{} by {:?}: {}", quota(name), lock.actor, lock.reason))
-                .collect();
-            format!("locked: {}", list(&locks))
-        }
-        Rejection::VersionMismatch(mismatch) => explain_mismatch("version", mismatch),
-        Rejection::SequenceMismatch(mismatches) => {
-            let mismatches: Vec<_> =
-                mismatches.iter().map(|mismatch| explain_mismatch("sequence", mismatch)).collect();
-            list(&mismatches)
-        }
-        Rejection::LimitConflict { quota: name, problem, .. } => {
-            format!("the limit of {} {problem}", quota(name))
-        }
-        Rejection::Denied(blocking) => {
-            let blocking: Vec<_> = blocking.iter().map(explain_blocking).collect();
-            format!("denied: {}", list(&blocking))
-        }
-        Rejection::Uncountable(quotas) => {
-            let quotas: Vec<_> = quotas.iter().map(quota).collect();
-            format!("with this, {} would have more digits than can be counted exactly", list(&quotas))
-        }
-        Rejection::RequestIdReused { first } => {
-            format!(
-                "this request_id was used for another command, decided at revision {first}; make a new one"
-            )
-        }
-        Rejection::RequestIdExpired { oldest_accepted_ms } => format!(
-            "this request_id is too old to know whether it was decided; nothing was done; \
-             ids made since {oldest_accepted_ms} ms after 1970 are accepted"
-        ),
-    }
-}
-
-fn explain_blocking(blocking: &Blocking) -> String {
-    let help = if blocking.waiting_can_help { "waiting can help" } else { "waiting cannot help" };
-    format!(
-        "{}: hard limit {}, used {}, held {}, requested {}: short by {}; {help}",
-        quota(&blocking.quota),
-        blocking.limit,
-        blocking.used,
-        blocking.held,
-        blocking.requested,
-        blocking.shortfall,
-    )
-}
-
-fn explain_mismatch(what: &str, mismatch: &Mismatch) -> String {
-    let Mismatch { quota: name, expected, actual } = mismatch;
-    format!("{} is at {what} {actual}, not {expected}; read it again", quota(name))
-}
-
-fn quota(name: &QuotaName) -> String {
-    format!("{} of {}", name.resource, name.scope)
-}
-
-fn list<T: std::fmt::Display>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -1,39 +1,33 @@
-//! How the words of the command line are written: reservation lines, amounts, limits, durations
-//! and request ids.
+//! How the words of the command line are written: lines, amounts, limits, labels and request ids.
 //!
 //! Checks the form only. Whether a scope exists or an amount has too many decimals is for the
 //! ledger to say.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::times::span;
 use crate::client::v1;
 
-const LINE_FORM: &str = "write SCOPE:RESOURCE=AMOUNT[@SEQUENCE], for example acme/ml:memory_gb=16";
+const LINE_FORM: &str = "write SCOPE:RESOURCE=AMOUNT[@SEQUENCE], for example acme/ml:memory_gb=16; \
+    with --partial the amount may be LEAST..MOST, for example 8..16";
 
-/// A reservation line, `SCOPE:RESOURCE=AMOUNT[@SEQUENCE]`.
+const HOLD_LINE_FORM: &str = "write SCOPE:RESOURCE=AMOUNT, for example acme/ml:memory_gb=16";
+
+/// A reservation line, `SCOPE:RESOURCE=[LEAST..]AMOUNT[@SEQUENCE]`.
 pub(super) fn line(text: &str) -> Result<v1::Line, String> {
     let wrong = |problem: String| format!("{problem}: {LINE_FORM}");
-    let Some((scope, rest)) = text.split_once(':') else {
-        return Err(wrong("there is no ':' between scope and resource".to_owned()));
-    };
-    let Some((resource, rest)) = rest.split_once('=') else {
-        return Err(wrong("there is no '=' between resource and amount".to_owned()));
-    };
-    let (amount, sequence) = match rest.split_once('@') {
-        Some((amount, sequence)) => (amount, Some(sequence)),
+    let (scope, resource, rest) = quota_and_rest(text).map_err(wrong)?;
+    let (amounts, sequence) = match rest.split_once('@') {
+        Some((amounts, sequence)) => (amounts, Some(sequence)),
         None => (rest, None),
     };
-    if scope.is_empty() {
-        return Err(wrong("the scope is missing before the ':'".to_owned()));
-    }
-    if resource.is_empty() {
-        return Err(wrong("the resource is missing before the '='".to_owned()));
-    }
-    if !is_decimal(amount) {
-        return Err(wrong(format!("the amount {amount:?} is not a decimal number such as 16 or 0.25")));
-    }
+    let (minimum, amount) = match amounts.split_once("..") {
+        Some((minimum, amount)) => (amount_of(minimum).map_err(wrong)?, amount),
+        None => (String::new(), amounts),
+    };
+    let amount = amount_of(amount).map_err(wrong)?;
     let if_sequence =
         match sequence {
             None => None,
@@ -41,12 +35,85 @@ pub(super) fn line(text: &str) -> Result<v1::Line, String> {
                 wrong(format!("the sequence {digits:?} after the '@' is not a whole number"))
             })?),
         };
-    Ok(v1::Line {
-        scope: scope.to_owned(),
-        resource: resource.to_owned(),
-        amount: amount.to_owned(),
-        if_sequence,
-    })
+    Ok(v1::Line { scope: scope.to_owned(), resource: resource.to_owned(), amount, if_sequence, minimum })
+}
+
+/// An amount of a line of a hold, `SCOPE:RESOURCE=AMOUNT`.
+pub(super) fn hold_line(text: &str) -> Result<v1::HoldAmount, String> {
+    let wrong = |problem: String| format!("{problem}: {HOLD_LINE_FORM}");
+    let (scope, resource, amount) = quota_and_rest(text).map_err(wrong)?;
+    let amount = amount_of(amount).map_err(wrong)?;
+    Ok(v1::HoldAmount { scope: scope.to_owned(), resource: resource.to_owned(), amount })
+}
+
+fn quota_and_rest(text: &str) -> Result<(&str, &str, &str), String> {
+    let Some((scope, rest)) = text.split_once(':') else {
+        return Err("there is no ':' between scope and resource".to_owned());
+    };
+    let Some((resource, rest)) = rest.split_once('=') else {
+        return Err("there is no '=' between resource and amount".to_owned());
+    };
+    if scope.is_empty() {
+        return Err("the scope is missing before the ':'".to_owned());
+    }
+    if resource.is_empty() {
+        return Err("the resource is missing before the '='".to_owned());
+    }
+    Ok((scope, resource, rest))
+}
+
+fn amount_of(text: &str) -> Result<String, String> {
+    if is_decimal(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("the amount {text:?} is not a decimal number such as 16 or 0.25"))
+    }
+}
+
+/// An amount without a sign.
+pub(super) fn amount(text: &str) -> Result<String, String> {
+    amount_of(text)
+}
+
+/// An amount, or `none` for saying nothing: "" in the protocol.
+pub(super) fn amount_or_none(text: &str) -> Result<String, String> {
+    match text {
+        "none" => Ok(String::new()),
+        _ => amount_of(text).map_err(|problem| format!("{problem}; 'none' says nothing of it")),
+    }
+}
+
+/// A length of time in milliseconds, or `none` for saying nothing: 0 in the protocol.
+pub(super) fn span_or_none(text: &str) -> Result<u64, String> {
+    match text {
+        "none" => Ok(0),
+        _ => span(text).map_err(|problem| format!("{problem}; 'none' says nothing of it")),
+    }
+}
+
+/// A label, `KEY=VALUE`. The value may be empty and may have more '='.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("the key is missing before the '=': write KEY=VALUE".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("there is no '=': write KEY=VALUE, for example team=vision".to_owned()),
+    }
+}
+
+/// Labels as they were given, one option each.
+///
+/// # Errors
+///
+/// When a key is given twice.
+pub(super) fn labels(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in given {
+        if labels.contains_key(&key) {
+            return Err(format!("the label {key} is given twice"));
+        }
+        labels.insert(key, value);
+    }
+    Ok(labels)
 }
 
 /// A limit: an amount, `unlimited` or `inherit`.
@@ -67,26 +134,6 @@ pub(super) fn delta(text: &str) -> Result<String, String> {
         return Err("write a decimal number, with a minus to take away: 5 or -2.5".to_owned());
     }
     Ok(text.strip_prefix('+').unwrap_or(text).to_owned())
-}
-
-/// A duration, `500ms`, `10s` or `2m`; never zero.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let form = "write a whole number with ms, s or m: 500ms, 10s, 2m";
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(digits_end);
-    let count: u64 = digits.parse().map_err(|_| format!("{digits:?} is not a number: {form}"))?;
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "" => return Err(format!("the unit is missing: {form}")),
-        _ => return Err(format!("{unit:?} is not a unit: {form}")),
-    };
-    match count.checked_mul(unit_ms) {
-        Some(0) => Err("nothing can be done in no time: give at least 1ms".to_owned()),
-        Some(ms) if ms <= 24 * 3_600_000 => Ok(Duration::from_millis(ms)),
-        _ => Err("longer than a day: give at most 1440m".to_owned()),
-    }
 }
 
 /// The request id of an earlier command.
@@ -150,6 +197,47 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_name_the_least_that_is_wanted() {
+        let parsed = line("acme:gpu=0.5..2.25@7").expect("well formed");
+        assert_eq!(
+            (parsed.minimum.as_str(), parsed.amount.as_str(), parsed.if_sequence),
+            ("0.5", "2.25", Some(7))
+        );
+        for bad in ["acme:gpu=..4", "acme:gpu=1..", "acme:gpu=1...2", "acme:gpu=1..2..3"] {
+            assert!(line(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_hold_is_only_an_amount() {
+        let parsed = hold_line("acme/ml:gpu=0.5").expect("well formed");
+        let names = (parsed.scope.as_str(), parsed.resource.as_str(), parsed.amount.as_str());
+        assert_eq!(names, ("acme/ml", "gpu", "0.5"));
+        for bad in ["acme/ml:gpu", "acme/ml:gpu=1@3", "acme/ml:gpu=1..2", "gpu=1"] {
+            assert!(hold_line(bad).expect_err(bad).contains(HOLD_LINE_FORM), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_said_with_a_word() {
+        assert_eq!(amount_or_none("none").as_deref(), Ok(""));
+        assert_eq!(amount_or_none("2.5").as_deref(), Ok("2.5"));
+        assert_eq!(span_or_none("none"), Ok(0));
+        assert_eq!(span_or_none("1h"), Ok(3_600_000));
+        assert!(amount_or_none("").is_err() && span_or_none("0s").is_err());
+    }
+
+    #[test]
+    fn labels_are_pairs_with_each_key_once() {
+        assert_eq!(label("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
+        assert_eq!(label("team="), Ok(("team".to_owned(), String::new())));
+        assert!(label("team").is_err() && label("=x").is_err());
+        let pair = |key: &str| (key.to_owned(), "x".to_owned());
+        assert_eq!(labels(vec![pair("a"), pair("b")]).expect("two keys").len(), 2);
+        assert!(labels(vec![pair("a"), pair("a")]).expect_err("one key").contains("twice"));
+    }
+
+    #[test]
     fn a_limit_is_an_amount_or_one_of_two_words() {
         let of = |text| limit(text).expect(text).limit.expect("one of the three");
         assert_eq!(of("0"), v1::limit::Limit::Amount("0".to_owned()));
@@ -168,16 +256,6 @@ mod tests {
         assert_eq!(delta("-2.5").as_deref(), Ok("-2.5"));
         for bad in ["", "-", "+-5", "--5", "five"] {
             assert!(delta(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_duration_is_a_number_with_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "10", "s", "0s", "1.5s", "-1s", "10h", "99999999999999999999s", "1441m"] {
-            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 

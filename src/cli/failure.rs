@@ -17,10 +17,11 @@ use crate::client::code_name;
 use crate::client::v1;
 use crate::client::v1::rejection::Reason;
 
-const ERROR: u8 = 1;
-const USAGE: u8 = 2;
-const DENIED: u8 = 3;
-const CONFLICT: u8 = 4;
+pub(super) const ERROR: u8 = 1;
+pub(super) const USAGE: u8 = 2;
+pub(super) const DENIED: u8 = 3;
+pub(super) const CONFLICT: u8 = 4;
+pub(super) const DIFFERS: u8 = 5;
 
 /// Why a verb did not do what it was told.
 #[derive(Debug, Error)]
@@ -31,6 +32,9 @@ pub(super) enum Failure {
     Output(#[from] io::Error),
     #[error("{0}")]
     Usage(String),
+    /// The answer was shown, and it says itself what is wrong.
+    #[error("exit code {0}")]
+    Answered(u8),
 }
 
 impl Failure {
@@ -41,14 +45,19 @@ impl Failure {
             }
             Self::Client(ClientError::Unknown { .. } | ClientError::Unavailable { .. }) => ERROR,
             Self::Output(_) => ERROR,
+            Self::Answered(code) => *code,
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => USAGE,
         }
     }
 
-    /// For standard error: what is wrong, and what can be done. Ends with a line break.
-    pub(super) fn explain(&self, invocation: &[String]) -> String {
+    /// For standard error: what is wrong, and what can be done. Ends with a line break, unless there
+    /// is nothing left to say.
+    pub(super) fn explain(&self, invocation: &[String], now_ms: u64) -> String {
         match self {
-            Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => explain(rejection),
+            Self::Answered(_) => String::new(),
+            Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => {
+                explain(rejection, now_ms)
+            }
             Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => format!(
                 "unknown: no answer came in time, and the command may have happened or may yet ({last})\n\
                  request id: {request_id}\n\
@@ -66,8 +75,11 @@ impl Failure {
         }
     }
 
-    /// One JSON object that says the same to scripts.
-    pub(super) fn json(&self) -> String {
+    /// One JSON object that says the same to scripts; none when the answer said it.
+    pub(super) fn json(&self) -> Option<String> {
+        if matches!(self, Self::Answered(_)) {
+            return None;
+        }
         let mut error = json!({ "code": self.code(), "message": self.to_string(), "rejection": null });
         match self {
             Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => {
@@ -82,7 +94,7 @@ impl Failure {
         if let Self::Client(ClientError::Rejected { status, .. }) = self {
             error["message"] = json!(status.message());
         }
-        json!({ "error": error }).to_string()
+        Some(json!({ "error": error }).to_string())
     }
 
     fn code(&self) -> &'static str {
@@ -91,23 +103,25 @@ impl Failure {
             Self::Client(ClientError::Unknown { .. }) => "UNKNOWN_OUTCOME",
             Self::Client(ClientError::Unavailable { .. }) => code_name(Code::Unavailable),
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => code_name(Code::InvalidArgument),
-            Self::Output(_) => code_name(Code::Internal),
+            Self::Output(_) | Self::Answered(_) => code_name(Code::Internal),
         }
     }
 }
 
-fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8 {
-    match (code, rejection.and_then(|rejection| rejection.reason.as_ref())) {
-        (_, Some(Reason::Denied(_) | Reason::Locked(_))) => DENIED,
-        (Code::InvalidArgument, _) => USAGE,
-        (Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition, _) => CONFLICT,
+/// The exit code of a refusal.
+pub(super) fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8 {
+    match code {
+        _ if rejection.is_some_and(rejection::is_denial) => DENIED,
+        Code::InvalidArgument => USAGE,
+        Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => CONFLICT,
         _ => ERROR,
     }
 }
 
-fn explain(rejection: &v1::Rejection) -> String {
+fn explain(rejection: &v1::Rejection, now_ms: u64) -> String {
     let label = rejection::label(rejection);
-    let reasons: Vec<String> = rejection::reasons(rejection).iter().map(|reason| one_line(reason)).collect();
+    let reasons = rejection::reasons_at(rejection, Some(now_ms));
+    let reasons: Vec<String> = reasons.iter().map(|reason| one_line(reason)).collect();
     match &rejection.reason {
         Some(Reason::Denied(denied)) => {
             let lines: String = reasons.iter().map(|reason| format!("  {reason}\n")).collect();
@@ -115,6 +129,13 @@ fn explain(rejection: &v1::Rejection) -> String {
         }
         _ => reasons.iter().map(|reason| format!("{label}: {reason}\n")).collect(),
     }
+}
+
+/// Of several exit codes the one that matters most: an error hides what happened, a usage error
+/// has to be repaired, a conflict needs another decision, a denial is an answer.
+pub(super) fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
+    let rank = |code: &u8| [0, DENIED, CONFLICT, USAGE, ERROR].iter().position(|known| known == code);
+    codes.into_iter().max_by_key(rank).unwrap_or_default()
 }
 
 /// The command line that repeats this one under the same request id.
@@ -166,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_within_a_batch_is_a_denial() {
+        let part = v1::rejection::PartFailed { rejection: Some(Box::new(denied())), ..Default::default() };
+        let part = rejection(Reason::PartFailed(Box::new(part)));
+        assert_eq!(rejected_code(Code::ResourceExhausted, Some(&part)), 3);
+    }
+
+    #[test]
+    fn the_worst_of_many_is_the_one_that_says_least() {
+        assert_eq!(worst([]), 0);
+        assert_eq!(worst([0, 3, 0]), 3);
+        assert_eq!(worst([3, 4]), 4);
+        assert_eq!(worst([4, 2, 3]), 2);
+        assert_eq!(worst([2, 1, 4]), 1);
+    }
+
+    #[test]
     fn an_overloaded_node_is_not_a_denial() {
         assert_eq!(rejected(Code::ResourceExhausted, None).exit_code(), 1);
     }
@@ -197,15 +234,15 @@ mod tests {
     #[test]
     fn a_denial_explains_itself_line_by_line() {
         assert_eq!(
-            rejected(Code::ResourceExhausted, Some(denied())).explain(&[]),
-            "denied: acme/ml has no room for 16 memory_gb; nothing was reserved\n  \
+            rejected(Code::ResourceExhausted, Some(denied())).explain(&[], 0),
+            "denied: acme/ml has no room for 16 memory_gb; nothing was done\n  \
              acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help\n"
         );
     }
 
     #[test]
     fn a_rejection_in_json_keeps_its_details() {
-        let json = rejected(Code::ResourceExhausted, Some(denied())).json();
+        let json = rejected(Code::ResourceExhausted, Some(denied())).json().expect("something to say");
         let value: serde_json::Value = serde_json::from_str(&json).expect("valid JSON");
         assert_eq!(value["error"]["code"], "RESOURCE_EXHAUSTED");
         assert_eq!(value["error"]["message"], "said so");
@@ -216,7 +253,7 @@ mod tests {
     fn an_unknown_outcome_says_how_to_repeat_the_command() {
         let request_id = crate::client::new_request_id();
         let unknown = ClientError::Unknown { request_id: Some(request_id), last: "silence".into() };
-        let text = Failure::from(unknown).explain(&words("quota lock acme gpu --reason it's"));
+        let text = Failure::from(unknown).explain(&words("quota lock acme gpu --reason it's"), 0);
         let line = format!("  quorate --request-id {request_id} quota lock acme gpu --reason 'it'\\''s'\n");
         assert!(text.contains(&format!("request id: {request_id}\n")) && text.ends_with(&line), "{text}");
     }

@@ -1,6 +1,6 @@
-//! The verbs of reservations: reserve, commit, release, and what is held.
+//! The verbs of what is reserved: commit, release, renew, resize, and showing it.
 //!
-//! Knows nothing of policy: a denial is put into words elsewhere.
+//! Knows nothing of how a reservation is made.
 
 use clap::Args;
 use clap::Subcommand;
@@ -11,66 +11,141 @@ use super::arguments;
 use super::output::replayed;
 use super::output::table;
 use super::output::text_or_dash;
-use super::output::utc;
 use super::pages::Extent;
 use super::pages::Page;
 use super::rejection::hold_state;
+use super::reserve::warnings;
+use super::times::span;
+use super::times::utc;
+use super::times::utc_and_distance;
 use crate::client::v1;
 
 #[derive(Debug, Args)]
-pub struct ReserveArgs {
-    /// SCOPE:RESOURCE=AMOUNT[@SEQUENCE], such as acme/ml:memory_gb=16; with @SEQUENCE only if the
-    /// quota is still at that sequence
-    #[arg(required = true, value_name = "LINE", value_parser = arguments::line)]
-    lines: Vec<v1::Line>,
+pub struct HoldName {
+    /// The number that the reservation was given
+    hold: u64,
 }
 
 #[derive(Debug, Args)]
-pub struct HoldArgs {
-    /// The number that the reservation was given
-    hold: u64,
+pub struct CommitArgs {
+    #[command(flatten)]
+    name: HoldName,
+    /// SCOPE:RESOURCE=AMOUNT: how much of which lines [default: all that is held]
+    #[arg(value_name = "LINE", value_parser = arguments::hold_line)]
+    lines: Vec<v1::HoldAmount>,
+    /// Keep held what is not committed, instead of giving it back
+    #[arg(long, requires = "lines")]
+    keep_rest: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    #[command(flatten)]
+    name: HoldName,
+    /// SCOPE:RESOURCE=AMOUNT: how much of which lines [default: all that is live]
+    #[arg(value_name = "LINE", value_parser = arguments::hold_line)]
+    lines: Vec<v1::HoldAmount>,
+}
+
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    #[command(flatten)]
+    name: HoldName,
+    /// How long it lives from now on, such as 10m
+    #[arg(value_name = "DURATION", value_parser = span)]
+    ttl: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct ResizeArgs {
+    #[command(flatten)]
+    name: HoldName,
+    /// SCOPE:RESOURCE=AMOUNT: what the line takes afterwards, held and committed together
+    #[arg(required = true, value_name = "LINE", value_parser = arguments::hold_line)]
+    lines: Vec<v1::HoldAmount>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum HoldCommand {
     /// Show one hold, live or closed not long ago
-    Get(HoldArgs),
-    /// Show the live holds at and below a scope, or all of them
+    Get(HoldName),
+    /// Show live holds, the oldest first
     List(ListHoldsArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct ListHoldsArgs {
-    /// Where to begin [default: all trees]
+    /// With a line at or below this scope [default: any]
     #[arg(default_value = "", hide_default_value = true)]
     scope: String,
+    /// For this job
+    #[arg(long, default_value = "", hide_default_value = true)]
+    job: String,
+    /// For this consumer
+    #[arg(long, default_value = "", hide_default_value = true)]
+    consumer: String,
+    /// With this label; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = arguments::label)]
+    labels: Vec<(String, String)>,
     #[command(flatten)]
     extent: Extent,
 }
 
-impl ReserveArgs {
+impl CommitArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.reserve(context.request_id, self.lines).await?;
-        context.output.show(&response, granted)?;
+        let Self { name: HoldName { hold }, lines, keep_rest } = self;
+        let message = v1::CommitRequest {
+            hold_id: hold,
+            lines,
+            r#final: keep_rest.then_some(false),
+            ..Default::default()
+        };
+        let response = context.client.commit(context.request_id, message).await?;
+        context.output.show(&response, |response| {
+            let v1::CommitResponse { revision, replayed: again, warnings: over, warnings_omitted } = response;
+            let over = warnings(over, *warnings_omitted);
+            format!("committed: hold {hold} at revision {revision}{}{over}", replayed(*again))
+        })?;
         Ok(())
     }
 }
 
-impl HoldArgs {
-    pub(super) async fn commit(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.commit(context.request_id, self.hold).await?;
+impl ReleaseArgs {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { name: HoldName { hold }, lines } = self;
+        let part = if lines.is_empty() { "" } else { "a part of " };
+        let message = v1::ReleaseRequest { hold_id: hold, lines, ..Default::default() };
+        let response = context.client.release(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::CommitResponse { revision, replayed: again } = response;
-            format!("committed: hold {} at revision {revision}{}", self.hold, replayed(*again))
+            let v1::ReleaseResponse { revision, replayed: again } = response;
+            format!("released: {part}hold {hold} at revision {revision}{}", replayed(*again))
         })?;
         Ok(())
     }
+}
 
-    pub(super) async fn release(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.release(context.request_id, self.hold).await?;
+impl RenewArgs {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { name: HoldName { hold }, ttl } = self;
+        let response = context.client.renew(context.request_id, hold, ttl).await?;
+        let now_ms = context.now_ms();
         context.output.show(&response, |response| {
-            let v1::ReleaseResponse { revision, replayed: again } = response;
-            format!("released: hold {} at revision {revision}{}", self.hold, replayed(*again))
+            let v1::RenewResponse { expires_at_ms, revision, replayed: again } = response;
+            let until = utc_and_distance(*expires_at_ms, now_ms);
+            format!("renewed: hold {hold} until {until} at revision {revision}{}", replayed(*again))
+        })?;
+        Ok(())
+    }
+}
+
+impl ResizeArgs {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { name: HoldName { hold }, lines } = self;
+        let response = context.client.resize(context.request_id, hold, lines).await?;
+        context.output.show(&response, |response| {
+            let v1::ResizeResponse { revision, replayed: again, warnings: over, warnings_omitted } = response;
+            let over = warnings(over, *warnings_omitted);
+            format!("resized: hold {hold} at revision {revision}{}{over}", replayed(*again))
         })?;
         Ok(())
     }
@@ -79,9 +154,10 @@ impl HoldArgs {
 impl HoldCommand {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
-            Self::Get(HoldArgs { hold }) => {
+            Self::Get(HoldName { hold }) => {
                 let response = context.client.get_hold(hold).await?;
-                context.output.show(&response, |response| holds(response.hold.as_slice()))?;
+                let now_ms = context.now_ms();
+                context.output.show(&response, |response| holds(response.hold.as_slice(), now_ms))?;
                 Ok(())
             }
             Self::List(arguments) => arguments.run(context).await,
@@ -91,79 +167,107 @@ impl HoldCommand {
 
 impl ListHoldsArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let (client, scope) = (&context.client, self.scope.as_str());
-        let page = |size, token: String| async move {
-            let response = client.list_holds(scope, size, &token).await?;
-            let v1::ListHoldsResponse { holds, next_page_token, revision } = response;
+        let Self { scope, job, consumer, labels, extent } = self;
+        let labels = arguments::labels(labels).map_err(Failure::Usage)?;
+        let filters = &v1::ListHoldsRequest { scope, job, consumer, labels, ..Default::default() };
+        let client = &context.client;
+        let page = |page_size, page_token: String| async move {
+            let message = v1::ListHoldsRequest { page_size, page_token, ..filters.clone() };
+            let v1::ListHoldsResponse { holds, next_page_token, revision } =
+                client.list_holds(message).await?;
             Ok(Page { items: holds, next_token: next_page_token, revision })
         };
-        let listing = self.extent.collect(page).await?;
-        let cut = self.extent.cut(&listing);
+        let listing = extent.collect(page).await?;
+        let cut = extent.cut(&listing);
         let response = v1::ListHoldsResponse {
             holds: listing.items,
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| holds(&response.holds))?;
+        let now_ms = context.now_ms();
+        context.output.show(&response, |response| holds(&response.holds, now_ms))?;
         context.output.note_cut(cut);
         Ok(())
     }
 }
 
-fn granted(response: &v1::ReserveResponse) -> String {
-    let v1::ReserveResponse { hold_id, revision, replayed: again } = response;
-    format!("granted: hold {hold_id} at revision {revision}{}", replayed(*again))
+fn holds(holds: &[v1::Hold], now_ms: u64) -> String {
+    let headers = ["#hold", "state", "created", "expires", "actor", "#revision", "lines", "for"];
+    table(&headers, holds.iter().map(|hold| hold_row(hold, now_ms)))
 }
 
-fn holds(holds: &[v1::Hold]) -> String {
-    table(&["#hold", "state", "created", "actor", "#revision", "lines"], holds.iter().map(hold_row))
-}
-
-fn hold_row(hold: &v1::Hold) -> Vec<String> {
-    let lines: Vec<String> =
-        hold.lines.iter().map(|line| format!("{}:{}={}", line.scope, line.resource, line.amount)).collect();
+fn hold_row(hold: &v1::Hold, now_ms: u64) -> Vec<String> {
+    let expires = match hold.expires_at_ms {
+        0 => "-".to_owned(),
+        ms => utc_and_distance(ms, now_ms),
+    };
+    let lines: Vec<String> = hold.lines.iter().map(line_text).collect();
     vec![
         hold.hold_id.to_string(),
         hold_state(hold.state()).to_owned(),
         utc(hold.created_at_ms),
+        expires,
         text_or_dash(&hold.actor),
         hold.revision.to_string(),
         text_or_dash(&lines.join(" ")),
+        text_or_dash(&purpose(hold)),
     ]
+}
+
+/// A line as it is written; where a part is committed, how much.
+fn line_text(line: &v1::HoldLine) -> String {
+    let v1::HoldLine { scope, resource, held, used } = line;
+    match (held.as_str(), used.as_str()) {
+        (amount, "0" | "") | ("0" | "", amount) => format!("{scope}:{resource}={amount}"),
+        (held, used) => format!("{scope}:{resource}={held} (and {used} committed)"),
+    }
+}
+
+fn purpose(hold: &v1::Hold) -> String {
+    let names = [("job", &hold.job), ("consumer", &hold.consumer)];
+    let names = names.into_iter().filter(|(_, name)| !name.is_empty());
+    let mut words: Vec<String> = names.map(|(what, name)| format!("{what} {name}")).collect();
+    words.extend(hold.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    words.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_grant_is_one_sentence_that_says_when_it_is_a_repeat() {
-        let first = v1::ReserveResponse { hold_id: 17, revision: 17, replayed: false };
-        assert_eq!(granted(&first), "granted: hold 17 at revision 17");
-        let again = v1::ReserveResponse { replayed: true, ..first };
-        assert_eq!(granted(&again), "granted: hold 17 at revision 17 (replayed)");
+    fn line(scope: &str, held: &str, used: &str) -> v1::HoldLine {
+        v1::HoldLine { scope: scope.into(), resource: "gpu".into(), held: held.into(), used: used.into() }
     }
 
     #[test]
     fn a_hold_shows_its_lines_as_they_are_written() {
-        let line = |scope: &str| v1::Line {
-            scope: scope.into(),
-            resource: "gpu".into(),
-            amount: "2".into(),
-            if_sequence: None,
-        };
         let hold = v1::Hold {
             hold_id: 17,
             state: v1::HoldState::Held.into(),
-            lines: vec![line("acme/ml"), line("acme/web")],
-            created_at_ms: 0,
+            lines: vec![line("acme/ml", "2", "0"), line("acme/web", "2", "1.5")],
             revision: 17,
-            actor: String::new(),
+            expires_at_ms: 600_000,
+            job: "train-7".into(),
+            labels: [("team".to_owned(), "vision".to_owned())].into(),
+            ..Default::default()
         };
-        let row = hold_row(&hold);
         assert_eq!(
-            row,
-            ["17", "held", "1970-01-01T00:00:00.000Z", "-", "17", "acme/ml:gpu=2 acme/web:gpu=2"]
+            hold_row(&hold, 0),
+            [
+                "17",
+                "held",
+                "1970-01-01T00:00:00.000Z",
+                "1970-01-01T00:10:00.000Z (in 10 min)",
+                "-",
+                "17",
+                "acme/ml:gpu=2 acme/web:gpu=2 (and 1.5 committed)",
+                "job train-7, team=vision"
+            ]
         );
+    }
+
+    #[test]
+    fn what_is_only_committed_is_shown_as_one_amount() {
+        assert_eq!(line_text(&line("acme", "0", "3")), "acme:gpu=3");
     }
 }

@@ -5,15 +5,26 @@
 //! the answers. Starting a node is parsed here and carried out by the program's `main`.
 
 mod arguments;
+mod batch;
 mod cluster;
+mod document;
+mod event_text;
 mod events;
 mod failure;
 mod hold;
 mod output;
 mod pages;
+mod plan;
+mod policy;
+mod preview;
 mod quota;
+mod quota_view;
 mod rejection;
+mod reserve;
+mod resource;
 mod scope;
+mod template;
+mod times;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,12 +36,16 @@ use clap::Parser;
 use clap::Subcommand;
 use uuid::Uuid;
 
+pub use self::document::command_from_json;
+pub use self::document::plan_from_document;
+pub use self::document::plan_to_document;
 use self::failure::Failure;
 pub use self::output::Format;
 use self::output::Output;
 use crate::client::Client;
 use crate::client::ClientOptions;
 use crate::client::new_request_id;
+use crate::client::request_time_ms;
 use crate::config::StartArgs;
 
 const EXIT_CODES: &str = "\
@@ -39,7 +54,8 @@ Exit codes:
   1  error: not found, no node answered, the outcome is unknown
   2  usage: malformed arguments, or refused as malformed by the server
   3  denied: no room, or locked
-  4  conflict: exists already, closed, another version or sequence, limits that do not fit
+  4  conflict: exists already, closed, in use, another version or sequence, limits that do not fit
+  5  differs: `diff` found that a document says something else than what is there
 
 Every command that changes something carries a request id. When its outcome is unknown,
 repeat it with the --request-id that was printed: it takes effect at most once.";
@@ -80,12 +96,12 @@ pub struct Global {
     #[arg(long, global = true, value_name = "UUID", value_parser = arguments::request_id)]
     pub request_id: Option<Uuid>,
 
-    /// How long to try, such as 10s or 500ms
+    /// How long to try, such as 10s or 500ms; at most 24h
     #[arg(
         long,
         global = true,
         value_name = "DURATION",
-        value_parser = arguments::duration,
+        value_parser = times::timeout,
         default_value = "10s"
     )]
     pub timeout: Duration,
@@ -100,24 +116,39 @@ pub struct Global {
 pub enum Command {
     /// Run a node
     Start(StartArgs),
-    /// Make and show scopes, the nodes of the tree
+    /// Make, move, remove and show scopes, the nodes of the tree
     #[command(subcommand)]
     Scope(scope::ScopeCommand),
     /// Make and show resources, the things that are counted
     #[command(subcommand)]
-    Resource(scope::ResourceCommand),
-    /// Set, lock and show quotas
+    Resource(resource::ResourceCommand),
+    /// Set, schedule, lock, transfer and show quotas
     #[command(subcommand)]
     Quota(quota::QuotaCommand),
+    /// Make, apply and show templates, policies under a name
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
+    /// Make everything as a document says, all or nothing
+    Apply(plan::ApplyArgs),
+    /// Show what apply would change
+    Diff(plan::DiffArgs),
+    /// Write what is there as a document for apply: YAML, or JSON with --output json
+    Export(plan::ExportArgs),
     /// Reserve amounts: all lines or none
-    Reserve(hold::ReserveArgs),
-    /// Make a hold final: held becomes used
-    Commit(hold::HoldArgs),
-    /// Give back all that is live of a hold
-    Release(hold::HoldArgs),
+    Reserve(Box<reserve::ReserveArgs>),
+    /// Make a hold final, or a part of it: held becomes used
+    Commit(hold::CommitArgs),
+    /// Give back what is live of a hold, or a part of it
+    Release(hold::ReleaseArgs),
+    /// Let a hold live longer, or shorter, from now on
+    Renew(hold::RenewArgs),
+    /// Change how much a hold takes
+    Resize(hold::ResizeArgs),
     /// Show holds
     #[command(subcommand)]
     Hold(hold::HoldCommand),
+    /// Carry out the commands of a file
+    Batch(batch::BatchArgs),
     /// Show what the ledger decided, denials included
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -153,9 +184,9 @@ pub async fn run(global: Global, command: Command) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // The exit code tells what happened even when nobody listens.
-            let _ = write!(std::io::stderr(), "{}", failure.explain(&global.invocation));
-            if global.output == Format::Json {
-                let _ = output.line(&failure.json());
+            let _ = write!(std::io::stderr(), "{}", failure.explain(&global.invocation, now_ms()));
+            if let Some(json) = failure.json().filter(|_| global.output == Format::Json) {
+                let _ = output.line(&json);
             }
             ExitCode::from(failure.exit_code())
         }
@@ -168,6 +199,24 @@ struct Context<'a> {
     /// Given, or made for this command.
     request_id: Uuid,
     output: &'a mut Output,
+}
+
+impl Context<'_> {
+    /// When the command was first given, which its request id says: a repeat that counts from now
+    /// ("+2h") is the same command.
+    fn command_ms(&self) -> u64 {
+        request_time_ms(self.request_id)
+    }
+
+    /// Now, to tell people how far away a time is.
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+}
+
+/// Now, by the clock that makes request ids.
+fn now_ms() -> u64 {
+    request_time_ms(new_request_id())
 }
 
 async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
@@ -191,9 +240,16 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         Command::Scope(command) => command.run(&mut context).await,
         Command::Resource(command) => command.run(&mut context).await,
         Command::Quota(command) => command.run(&mut context).await,
+        Command::Template(command) => command.run(&mut context).await,
+        Command::Apply(arguments) => arguments.run(&mut context).await,
+        Command::Diff(arguments) => arguments.run(&mut context).await,
+        Command::Export(arguments) => arguments.run(&mut context).await,
         Command::Reserve(arguments) => arguments.run(&mut context).await,
-        Command::Commit(arguments) => arguments.commit(&mut context).await,
-        Command::Release(arguments) => arguments.release(&mut context).await,
+        Command::Commit(arguments) => arguments.run(&mut context).await,
+        Command::Release(arguments) => arguments.run(&mut context).await,
+        Command::Renew(arguments) => arguments.run(&mut context).await,
+        Command::Resize(arguments) => arguments.run(&mut context).await,
+        Command::Batch(arguments) => arguments.run(&mut context).await,
         Command::Hold(command) => command.run(&mut context).await,
         Command::Events(command) => command.run(&mut context).await,
         Command::Cluster(command) => command.run(&mut context).await,
@@ -206,13 +262,24 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
 impl Command {
     fn has_request_id(&self) -> bool {
         match self {
-            Self::Reserve(_) | Self::Commit(_) | Self::Release(_) => true,
+            Self::Commit(_)
+            | Self::Release(_)
+            | Self::Renew(_)
+            | Self::Resize(_)
+            | Self::Batch(_)
+            | Self::Apply(_) => true,
+            Self::Reserve(arguments) => arguments.has_request_id(),
             Self::Scope(command) => command.has_request_id(),
             Self::Resource(command) => command.has_request_id(),
             Self::Quota(command) => command.has_request_id(),
-            Self::Start(_) | Self::Hold(_) | Self::Events(_) | Self::Cluster(_) | Self::Completions(_) => {
-                false
-            }
+            Self::Template(command) => command.has_request_id(),
+            Self::Start(_)
+            | Self::Hold(_)
+            | Self::Events(_)
+            | Self::Cluster(_)
+            | Self::Diff(_)
+            | Self::Export(_)
+            | Self::Completions(_) => false,
         }
     }
 
@@ -220,6 +287,8 @@ impl Command {
     fn try_timeout(&self, timeout: Duration) -> Duration {
         match self {
             Self::Cluster(command) if command.is_long() => timeout,
+            // What is large may take long.
+            Self::Apply(_) | Self::Diff(_) | Self::Export(_) | Self::Batch(_) => timeout,
             _ => ClientOptions::default().try_timeout,
         }
     }
@@ -270,6 +339,14 @@ mod tests {
             "scope get acme --timeout 10",
             "quota set acme gpu -1",
             "commit seventeen",
+            "commit 17 --keep-rest",
+            "quota set acme gpu",
+            "quota set acme gpu 5 --at tomorrow",
+            "quota override acme gpu 5",
+            "renew 17",
+            "resize 17",
+            "batch",
+            "scope update acme --label a=b --no-labels",
         ] {
             let error = parsed(words).expect_err(words);
             assert_eq!(error.exit_code(), 2, "{words}");
@@ -282,9 +359,20 @@ mod tests {
         assert!(takes("scope create acme"));
         assert!(takes("quota lock acme gpu --reason audit"));
         assert!(takes("reserve acme:gpu=1"));
+        assert!(takes("batch -f -") && takes("apply -f plan.yaml") && takes("quota set acme gpu 5"));
+        assert!(!takes("quota set acme gpu 5 --preview") && !takes("diff -f plan.yaml"));
+        assert!(!takes("reserve acme:gpu=1 --check") && !takes("scope delete acme --preview"));
         assert!(!takes("scope list"));
         assert!(!takes("quota get acme gpu"));
         assert!(!takes("cluster transfer 2"));
+    }
+
+    #[test]
+    fn a_patch_needs_no_limit() {
+        assert!(parsed("quota set acme gpu --patch --soft 5").is_ok());
+        assert!(parsed("quota set acme gpu 9 --soft 5 --grace 4h --at +2h").is_ok());
+        assert!(parsed("quota override acme gpu unlimited --until +2h").is_ok());
+        assert!(parsed("quota transfer gpu acme/a acme/b 5 --until 2026-11-21T12:00:00Z").is_ok());
     }
 
     #[test]

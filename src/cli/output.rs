@@ -16,6 +16,7 @@ use comfy_table::presets;
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use prost_reflect::DynamicMessage;
+use prost_reflect::MessageDescriptor;
 use prost_reflect::SerializeOptions;
 
 use crate::client::v1;
@@ -39,6 +40,10 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(format: Format, sink: Box<dyn Write + Send>) -> Self {
         Self { format, sink, closed: false }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
     }
 
     /// True when the reader has gone away (`| head`): more output is of no use to anybody.
@@ -91,7 +96,7 @@ impl Output {
 }
 
 /// A message whose description can be found by name.
-pub(super) trait Described: Message {
+pub(super) trait Described: Message + Default {
     /// With the package.
     const NAME: &'static str;
 }
@@ -108,25 +113,39 @@ macro_rules! described {
 }
 
 described!(
+    ApplyPlanResponse,
+    ApplyTemplateResponse,
+    BatchCommand,
+    BatchResult,
     ClusterChangeResponse,
-    TakeSnapshotResponse,
     CommitResponse,
-    CreateScopeResponse,
     Event,
+    ExportPlanResponse,
+    GetDriftResponse,
     GetHoldResponse,
     GetQuotaResponse,
     GetScopeResponse,
+    GetTemplateResponse,
     InitializeResponse,
     ListHoldsResponse,
     ListQuotasResponse,
     ListResourcesResponse,
     ListScopesResponse,
+    ListTemplatesResponse,
+    Plan,
+    PlannedTemplate,
+    Policy,
     QuotaChangeResponse,
     RegisterResourceResponse,
     Rejection,
     ReleaseResponse,
+    RenewResponse,
     ReserveResponse,
+    ResizeResponse,
+    ScopeChangeResponse,
     StatusResponse,
+    TakeSnapshotResponse,
+    TemplateChangeResponse,
 );
 
 static POOL: LazyLock<Result<DescriptorPool, String>> =
@@ -151,12 +170,16 @@ pub(super) fn json_value<M: Described>(message: &M) -> io::Result<serde_json::Va
     dynamic(message)?.serialize_with_options(serde_json::value::Serializer, &JSON).map_err(io::Error::other)
 }
 
-fn dynamic<M: Described>(message: &M) -> io::Result<DynamicMessage> {
+/// What a message is made of, as the program itself was built with.
+pub(super) fn descriptor<M: Described>() -> io::Result<MessageDescriptor> {
     let pool = POOL.as_ref().map_err(|error| io::Error::other(error.as_str()))?;
-    let descriptor = pool
-        .get_message_by_name(M::NAME)
-        .ok_or_else(|| io::Error::other(format!("no description of {} in this program", M::NAME)))?;
-    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(io::Error::other)
+    pool.get_message_by_name(M::NAME)
+        .ok_or_else(|| io::Error::other(format!("no description of {} in this program", M::NAME)))
+}
+
+/// A message with its description.
+pub(super) fn dynamic<M: Described>(message: &M) -> io::Result<DynamicMessage> {
+    DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice()).map_err(io::Error::other)
 }
 
 /// Plain columns that line up. Columns whose header begins with '#' hold numbers, and are aligned
@@ -176,6 +199,13 @@ pub(super) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// Names and values below each other, for one thing of which there is much to say.
+pub(super) fn fields(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let line = |(name, value): &(&str, String)| format!("{name:<width$}  {}\n", one_line(value));
+    rows.iter().map(line).collect()
 }
 
 /// Free text of somebody else (actors, reasons) without control characters: a line break in it
@@ -200,24 +230,6 @@ pub(super) fn text_or_dash(text: &str) -> String {
 /// What to say behind an answer that repeats the first one.
 pub(super) fn replayed(replayed: bool) -> &'static str {
     if replayed { " (replayed)" } else { "" }
-}
-
-/// Milliseconds since the Unix epoch as a date and time in UTC, RFC 3339.
-pub(super) fn utc(ms: u64) -> String {
-    let (seconds, millis) = (ms / 1_000, ms % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days since 1970: years begin in March, so that the
-    // leap day is the last of its year.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
 #[cfg(test)]
@@ -258,9 +270,9 @@ mod tests {
 
     #[test]
     fn json_has_proto_names_numbers_and_default_values() {
-        let response = v1::ReserveResponse { hold_id: 17, revision: 17, replayed: false };
+        let response = v1::RenewResponse { expires_at_ms: 17, revision: 9, replayed: false };
         let json = json_text(&response).expect("serializes");
-        assert_eq!(json, r#"{"hold_id":17,"revision":17,"replayed":false}"#);
+        assert_eq!(json, r#"{"expires_at_ms":17,"revision":9,"replayed":false}"#);
     }
 
     #[test]
@@ -282,7 +294,7 @@ mod tests {
         {
             let sink = Sink::default();
             let mut output = Output::new(format, Box::new(sink.clone()));
-            let response = v1::CommitResponse { revision: 2, replayed: true };
+            let response = v1::ReleaseResponse { revision: 2, replayed: true };
             output.show(&response, |_| "done".to_owned()).expect("written");
             assert_eq!(sink.written.lock().expect("not poisoned").as_slice(), expected.as_bytes());
         }
@@ -304,11 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn time_is_shown_in_utc() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(utc(951_782_399_999), "2000-02-28T23:59:59.999Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        assert_eq!(utc(1_772_323_200_000), "2026-03-01T00:00:00.000Z");
-        assert_eq!(utc(4_102_444_799_000), "2099-12-31T23:59:59.000Z");
+    fn fields_stand_below_each_other_with_their_values_in_one_column() {
+        let rows = [("limit", "20".to_owned()), ("over by", "a\nb".to_owned())];
+        assert_eq!(fields(&rows), "limit    20\nover by  a b\n");
     }
 }

@@ -2,44 +2,70 @@
 //!
 //! Knows the vocabulary of the ledger. Knows nothing of gRPC, exit codes or where the words go.
 
-use super::output::utc;
+use super::times::distance;
+use super::times::span_text;
+use super::times::utc;
 use crate::client::v1;
 use crate::client::v1::rejection::Reason;
 
 /// What kind of refusal it is, in a word or two: "denied", "locked".
 pub(super) fn label(rejection: &v1::Rejection) -> &'static str {
+    let Some(reason) = &rejection.reason else { return "rejected" };
+    match reason {
+        Reason::Malformed(_) => "malformed",
+        Reason::UnknownScopes(_)
+        | Reason::UnknownResources(_)
+        | Reason::UnknownQuotas(_)
+        | Reason::UnknownHold(_)
+        | Reason::UnknownTemplate(_)
+        | Reason::UnknownSchedule(_) => "not found",
+        Reason::Exists(_) => "exists already",
+        Reason::HoldClosed(_) => "closed",
+        Reason::HoldTooSmall(_) => "too small",
+        Reason::HasChildren(_) => "not empty",
+        Reason::InUse(_) => "in use",
+        Reason::OnLoan(_) => "on loan",
+        Reason::Locked(_) => "locked",
+        Reason::VersionMismatch(_) | Reason::TemplateVersionMismatch(_) => "version mismatch",
+        Reason::SequenceMismatch(_) => "sequence mismatch",
+        Reason::SchemaConflict(_) => "schema conflict",
+        Reason::ScheduleConflict(_) => "schedule conflict",
+        Reason::TransferNotAllowed(_) => "transfer not allowed",
+        Reason::TtlTooLong(_) => "ttl too long",
+        Reason::LimitConflict(_) => "limit conflict",
+        Reason::BelowUse(_) => "below use",
+        Reason::Denied(_) => "denied",
+        Reason::Uncountable(_) => "too many digits",
+        Reason::RequestIdReused(_) => "request id reused",
+        Reason::RequestIdExpired(_) => "request id expired",
+        Reason::PartFailed(part) => part.rejection.as_deref().map_or("rejected", label),
+    }
+}
+
+/// Whether it says that there is no room, or that somebody locked it.
+pub(super) fn is_denial(rejection: &v1::Rejection) -> bool {
     match &rejection.reason {
-        Some(Reason::Malformed(_)) => "malformed",
-        Some(
-            Reason::UnknownScopes(_)
-            | Reason::UnknownResources(_)
-            | Reason::UnknownQuotas(_)
-            | Reason::UnknownHold(_),
-        ) => "not found",
-        Some(Reason::Exists(_)) => "exists already",
-        Some(Reason::HoldClosed(_)) => "closed",
-        Some(Reason::Locked(_)) => "locked",
-        Some(Reason::VersionMismatch(_)) => "version mismatch",
-        Some(Reason::SequenceMismatch(_)) => "sequence mismatch",
-        Some(Reason::Denied(_)) => "denied",
-        Some(Reason::LimitConflict(_)) => "limit conflict",
-        Some(Reason::Uncountable(_)) => "too many digits",
-        Some(Reason::RequestIdReused(_)) => "request id reused",
-        Some(Reason::RequestIdExpired(_)) => "request id expired",
-        None => "rejected",
+        Some(Reason::Denied(_) | Reason::Locked(_)) => true,
+        Some(Reason::PartFailed(part)) => part.rejection.as_deref().is_some_and(is_denial),
+        _ => false,
     }
 }
 
 /// Each thing that stood in the way, one sentence each.
 pub(super) fn reasons(rejection: &v1::Rejection) -> Vec<String> {
-    let mut reasons = listed(rejection);
+    reasons_at(rejection, None)
+}
+
+/// As [`reasons`]; a time to come is also said as how far away it is from `now_ms`.
+pub(super) fn reasons_at(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
+    let mut reasons = listed(rejection, now_ms);
     if rejection.omitted > 0 {
         reasons.push(format!("and {} more; `quorate events list` shows all", rejection.omitted));
     }
     reasons
 }
 
-fn listed(rejection: &v1::Rejection) -> Vec<String> {
+fn listed(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
     match &rejection.reason {
         Some(Reason::UnknownScopes(unknown)) => {
             unknown.scopes.iter().map(|scope| format!("there is no scope {scope}")).collect()
@@ -52,14 +78,30 @@ fn listed(rejection: &v1::Rejection) -> Vec<String> {
                 |quota| format!("{} has no quota: set one with `quorate quota set`", name(Some(quota)));
             unknown.quotas.iter().map(none).collect()
         }
+        Some(Reason::HoldTooSmall(small)) => {
+            small.lines.iter().map(|line| too_small(small.hold_id, line)).collect()
+        }
+        Some(Reason::InUse(in_use)) => in_use.taken.iter().map(taken).collect(),
+        Some(Reason::OnLoan(loans)) => {
+            let loan = |id| format!("transfer {id} has not gone back yet: see `quorate quota get`");
+            loans.transfer_ids.iter().map(loan).collect()
+        }
         Some(Reason::Locked(locked)) => locked.locks.iter().map(locked_quota).collect(),
         Some(Reason::SequenceMismatch(mismatch)) => {
             let found = |found: &v1::rejection::SequenceFound| {
-                moved("sequence", found.quota.as_ref(), found.expected, found.actual)
+                moved("sequence", &name(found.quota.as_ref()), found.expected, found.actual)
             };
             mismatch.found.iter().map(found).collect()
         }
-        Some(Reason::Denied(denied)) => denied.blocking.iter().map(blocking).collect(),
+        Some(Reason::Denied(denied)) => {
+            denied.blocking.iter().flat_map(|blocking| blocking_lines(blocking, now_ms)).collect()
+        }
+        Some(Reason::PartFailed(part)) => {
+            let inner = part.rejection.as_deref();
+            let reasons = inner.map(|rejection| reasons_at(rejection, now_ms)).unwrap_or_default();
+            let command = format!("command {} ({})", part.index, part.command);
+            reasons.into_iter().map(|reason| format!("{command}: {reason}")).collect()
+        }
         Some(other) => vec![reason(other)],
         None => vec!["for a reason that this program does not know: it is older than the server".to_owned()],
     }
@@ -72,6 +114,14 @@ fn reason(reason: &Reason) -> String {
         Reason::UnknownHold(unknown) => {
             format!("there is no hold {}; one closed long ago is forgotten", unknown.hold_id)
         }
+        Reason::UnknownTemplate(unknown) => {
+            format!("there is no template {}; see `quorate template list`", unknown.template)
+        }
+        Reason::UnknownSchedule(unknown) => format!(
+            "nothing of number {} is scheduled for {}; see `quorate quota get`",
+            unknown.schedule_id,
+            name(unknown.quota.as_ref())
+        ),
         Reason::Exists(exists) => format!("{} {} is there already", exists.what, exists.name),
         Reason::HoldClosed(closed) => format!(
             "hold {} was {} at revision {}",
@@ -79,19 +129,20 @@ fn reason(reason: &Reason) -> String {
             hold_state(closed.state()),
             closed.closed_at_revision
         ),
+        Reason::HasChildren(parent) => format!(
+            "there are scopes below {} ({}): --recursive deletes them with it",
+            parent.scope, parent.children
+        ),
         Reason::Uncountable(uncountable) => {
             let quotas: Vec<String> = uncountable.quotas.iter().map(|quota| name(Some(quota))).collect();
             format!("with this, {} would have more digits than can be counted exactly", quotas.join(", "))
         }
         Reason::VersionMismatch(mismatch) => {
-            moved("version", mismatch.quota.as_ref(), mismatch.expected, mismatch.actual)
+            moved("version", &name(mismatch.quota.as_ref()), mismatch.expected, mismatch.actual)
         }
-        Reason::LimitConflict(conflict) => {
-            let other = match &conflict.other {
-                Some(other) => format!(" (in the way: {})", name(Some(other))),
-                None => String::new(),
-            };
-            format!("{}: {}{other}", name(conflict.quota.as_ref()), conflict.problem)
+        Reason::TemplateVersionMismatch(mismatch) => {
+            let template = format!("template {}", mismatch.template);
+            moved("version", &template, mismatch.expected, mismatch.actual)
         }
         Reason::RequestIdReused(reused) => format!(
             "another command had this id, at revision {}: an id repeats its own command only",
@@ -102,6 +153,42 @@ fn reason(reason: &Reason) -> String {
              `quorate events list` shows whether the command was done at its time",
             utc(expired.oldest_accepted_ms)
         ),
+        other => policy_reason(other),
+    }
+}
+
+/// The reasons that are rules of a policy.
+fn policy_reason(reason: &Reason) -> String {
+    match reason {
+        Reason::SchemaConflict(conflict) => format!("{}: {}", conflict.scope, conflict.problem),
+        Reason::ScheduleConflict(conflict) => {
+            format!("{}: {}", name(conflict.quota.as_ref()), conflict.problem)
+        }
+        Reason::TransferNotAllowed(refused) => {
+            let quota = name(refused.quota.as_ref());
+            format!("{quota} does not let the scopes below pass limits to each other (--allow-transfer)")
+        }
+        Reason::TtlTooLong(long) => format!(
+            "{} lets a hold live for {} at most, and {} was asked for",
+            name(long.quota.as_ref()),
+            span_text(long.maximum_ms),
+            span_text(long.asked_ms)
+        ),
+        Reason::LimitConflict(conflict) => {
+            let other = match &conflict.other {
+                Some(other) if conflict.quota.as_ref() != Some(other) => {
+                    format!(" (in the way: {})", name(Some(other)))
+                }
+                _ => String::new(),
+            };
+            format!("{}: {}{other}", name(conflict.quota.as_ref()), conflict.problem)
+        }
+        Reason::BelowUse(below) => format!(
+            "{}, which is {} more than a limit of {}",
+            below.taken.as_ref().map(taken).unwrap_or_default(),
+            below.over_by,
+            below.limit
+        ),
         // Those with a list, which the caller has put into words.
         _ => String::new(),
     }
@@ -110,30 +197,82 @@ fn reason(reason: &Reason) -> String {
 /// What a denial comes down to, in one line.
 pub(super) fn denial_headline(denied: &v1::rejection::Denied) -> String {
     match denied.blocking.as_slice() {
-        [] => "there is no room; nothing was reserved".to_owned(),
+        [] => "there is no room; nothing was done".to_owned(),
         [one] => {
-            format!("{} has no room for {} {}; nothing was reserved", one.scope, one.requested, one.resource)
+            format!("{} has no room for {} {}; nothing was done", one.scope, one.requested, one.resource)
         }
-        many => format!("{} quotas have no room; nothing was reserved", many.len()),
+        many => format!("{} quotas have no room; nothing was done", many.len()),
     }
 }
 
-fn blocking(blocking: &v1::Blocking) -> String {
-    let rule = match blocking.rule() {
-        v1::Rule::HardLimit => "hard limit",
-        v1::Rule::Unspecified => "limit",
+/// A blocking (scope, resource), and below it who takes most there.
+fn blocking_lines(blocking: &v1::Blocking, now_ms: Option<u64>) -> Vec<String> {
+    let mut lines = vec![blocking_text(blocking, now_ms)];
+    lines.extend(blocking.largest_holders.iter().map(|holder| holder_text(holder, now_ms)));
+    lines
+}
+
+/// One (scope, resource) that was gone over without a denial: nobody has to wait.
+pub(super) fn over_text(over: &v1::Blocking) -> String {
+    format!("{}: over by {}", numbers(over), over.shortfall)
+}
+
+/// One (scope, resource) without room: which rule, the numbers, and whether waiting can help.
+fn blocking_text(blocking: &v1::Blocking, now_ms: Option<u64>) -> String {
+    let waiting = match (blocking.waiting_can_help, blocking.fits_at_ms) {
+        (false, _) => "waiting cannot help".to_owned(),
+        (true, 0) => "waiting can help".to_owned(),
+        (true, at_ms) => format!("fits at {}", at_text(at_ms, now_ms)),
     };
-    let waiting = if blocking.waiting_can_help { "waiting can help" } else { "waiting cannot help" };
-    format!(
-        "{}  {}  {rule} {}, used {}, held {}, requested {}: short by {}; {waiting}",
-        blocking.scope,
-        blocking.resource,
-        blocking.limit,
-        blocking.used,
-        blocking.held,
-        blocking.requested,
-        blocking.shortfall
-    )
+    format!("{}: short by {}; {waiting}", numbers(blocking), blocking.shortfall)
+}
+
+fn numbers(blocking: &v1::Blocking) -> String {
+    let v1::Blocking { scope, resource, limit, used, held, requested, .. } = blocking;
+    let rule = rule_text(blocking.rule());
+    format!("{scope}  {resource}  {rule} {limit}, used {used}, held {held}, requested {requested}")
+}
+
+fn holder_text(holder: &v1::Holder, now_ms: Option<u64>) -> String {
+    let who: Vec<String> = [("actor", &holder.actor), ("job", &holder.job), ("consumer", &holder.consumer)]
+        .into_iter()
+        .filter(|(_, name)| !name.is_empty())
+        .map(|(what, name)| format!("{what} {name}"))
+        .collect();
+    let who = if who.is_empty() { String::new() } else { format!(" ({})", who.join(", ")) };
+    let until = match holder.expires_at_ms {
+        0 => "until it is released".to_owned(),
+        at_ms => format!("until {}", at_text(at_ms, now_ms)),
+    };
+    format!("  taken by hold {}{who}: held {}, used {}, {until}", holder.hold_id, holder.held, holder.used)
+}
+
+fn at_text(at_ms: u64, now_ms: Option<u64>) -> String {
+    match now_ms {
+        Some(now_ms) => format!("{}, {}", utc(at_ms), distance(at_ms, now_ms)),
+        None => utc(at_ms),
+    }
+}
+
+/// A rule in the words of the ledger.
+pub(super) fn rule_text(rule: v1::Rule) -> &'static str {
+    match rule {
+        v1::Rule::HardLimit => "hard limit",
+        v1::Rule::BurstLimit => "burst limit",
+        v1::Rule::BurstEnded => "limit after the end of its burst",
+        v1::Rule::SoftLimit => "soft limit",
+        v1::Rule::Unspecified => "limit",
+    }
+}
+
+fn too_small(hold_id: u64, line: &v1::rejection::TooSmall) -> String {
+    let v1::rejection::TooSmall { quota, asked, live } = line;
+    format!("hold {hold_id} has {live} of {}, and {asked} was meant", name(quota.as_ref()))
+}
+
+fn taken(taken: &v1::rejection::Taken) -> String {
+    let v1::rejection::Taken { quota, used, held } = taken;
+    format!("of {} there is used {used} and held {held}", name(quota.as_ref()))
 }
 
 fn locked_quota(locked: &v1::rejection::LockedQuota) -> String {
@@ -153,8 +292,8 @@ pub(super) fn lock_text(lock: &v1::Lock) -> String {
     }
 }
 
-fn moved(what: &str, quota: Option<&v1::QuotaName>, expected: u64, actual: u64) -> String {
-    format!("{} is at {what} {actual}, not {expected}: read it again and decide anew", name(quota))
+fn moved(what: &str, whose: &str, expected: u64, actual: u64) -> String {
+    format!("{whose} is at {what} {actual}, not {expected}: read it again and decide anew")
 }
 
 fn name(quota: Option<&v1::QuotaName>) -> String {
@@ -171,6 +310,7 @@ pub(super) fn hold_state(state: v1::HoldState) -> &'static str {
         v1::HoldState::Held => "held",
         v1::HoldState::Committed => "committed",
         v1::HoldState::Released => "released",
+        v1::HoldState::Expired => "expired",
     }
 }
 
@@ -198,6 +338,7 @@ pub(super) mod tests {
                 requested: "16".into(),
                 shortfall: "12".into(),
                 waiting_can_help: true,
+                ..Default::default()
             }],
         }))
     }
@@ -210,6 +351,43 @@ pub(super) mod tests {
                 "acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help"
             ]
         );
+    }
+
+    #[test]
+    fn a_denial_says_when_it_fits_and_who_takes_most() {
+        let Some(Reason::Denied(mut denied)) = denied().reason else { panic!("a denial") };
+        denied.blocking[0].fits_at_ms = 240_000;
+        denied.blocking[0].largest_holders = vec![v1::Holder {
+            hold_id: 17,
+            actor: "alice".into(),
+            job: "train-7".into(),
+            held: "16".into(),
+            used: "0".into(),
+            expires_at_ms: 240_000,
+            ..Default::default()
+        }];
+        let reasons = reasons_at(&rejection(Reason::Denied(denied)), Some(0));
+        assert!(
+            reasons[0].ends_with("short by 12; fits at 1970-01-01T00:04:00.000Z, in 4 min"),
+            "{reasons:?}"
+        );
+        assert_eq!(
+            reasons[1],
+            "  taken by hold 17 (actor alice, job train-7): held 16, used 0, \
+             until 1970-01-01T00:04:00.000Z, in 4 min"
+        );
+    }
+
+    #[test]
+    fn a_part_that_failed_says_which_and_has_the_label_of_its_reason() {
+        let part = v1::rejection::PartFailed {
+            index: 2,
+            command: "Reserve".into(),
+            rejection: Some(Box::new(denied())),
+        };
+        let failed = rejection(Reason::PartFailed(Box::new(part)));
+        assert_eq!(label(&failed), "denied");
+        assert!(reasons(&failed)[0].starts_with("command 2 (Reserve): acme/ml  memory_gb"));
     }
 
     #[test]
@@ -252,6 +430,30 @@ pub(super) mod tests {
                 other: quota("acme"),
                 problem: "30 is above the 20 of its parent".into(),
             }),
+            Reason::UnknownTemplate(UnknownTemplate { template: "free".into() }),
+            Reason::UnknownSchedule(UnknownSchedule { quota: quota("acme"), schedule_id: 3 }),
+            Reason::HoldTooSmall(HoldTooSmall {
+                hold_id: 3,
+                lines: vec![TooSmall { quota: quota("acme"), asked: "3".into(), live: "2".into() }],
+            }),
+            Reason::HasChildren(HasChildren { scope: "acme".into(), children: 2 }),
+            Reason::InUse(InUse { taken: vec![Taken { quota: quota("acme"), ..Default::default() }] }),
+            Reason::OnLoan(OnLoan { transfer_ids: vec![9] }),
+            Reason::TemplateVersionMismatch(TemplateVersionMismatch {
+                template: "free".into(),
+                expected: 1,
+                actual: 2,
+            }),
+            Reason::SchemaConflict(SchemaConflict { scope: "acme".into(), problem: "is too deep".into() }),
+            Reason::ScheduleConflict(ScheduleConflict { quota: quota("acme"), problem: "overlaps".into() }),
+            Reason::TransferNotAllowed(TransferNotAllowed { quota: quota("acme") }),
+            Reason::TtlTooLong(TtlTooLong { quota: quota("acme"), maximum_ms: 1_000, asked_ms: 2_000 }),
+            Reason::BelowUse(BelowUse { limit: "3".into(), over_by: "2".into(), ..Default::default() }),
+            Reason::PartFailed(Box::new(PartFailed {
+                index: 2,
+                command: "Reserve".into(),
+                rejection: Some(Box::new(denied())),
+            })),
             Reason::RequestIdReused(RequestIdReused { first_revision: 3 }),
             Reason::RequestIdExpired(RequestIdExpired { oldest_accepted_ms: 0 }),
         ];

@@ -30,8 +30,8 @@ pub enum ClientError {
     /// may yet. A repeat with the same request_id tells.
     #[error("the outcome is unknown: {last}")]
     Unknown {
-        /// The retry identity; absent for changes of the cluster, which have none and whose
-        /// outcome `Cluster.Status` shows.
+        /// The retry identity; absent for a stream, whose commands have their own, and for changes
+        /// of the cluster, which have none and whose outcome `Cluster.Status` shows.
         request_id: Option<Uuid>,
         /// What the last node asked said or failed with.
         last: String,

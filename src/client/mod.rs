@@ -8,6 +8,7 @@
 //! repeat returns the first outcome instead of taking effect again.
 
 mod error;
+mod identity;
 mod methods;
 mod nodes;
 mod retry;
@@ -18,11 +19,16 @@ use std::time::Duration;
 use tonic::metadata::Ascii;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
-use uuid::Uuid;
 
 pub use self::error::ClientError;
 pub use self::error::code_name;
 pub use self::error::rejection_of;
+pub use self::identity::new_request_id;
+pub use self::identity::number_commands;
+pub use self::identity::numbered_request_id;
+pub use self::identity::request_id_of;
+pub use self::identity::request_time_ms;
+pub use self::methods::Submission;
 use self::nodes::Nodes;
 pub use self::nodes::channel_settings;
 use self::retry::Jitter;
@@ -33,13 +39,6 @@ pub use crate::proto::v1;
 pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
 pub use v1::ACTOR_KEY;
-
-/// Makes the retry identity of a new command: a UUIDv7, whose time the ledger reads to refuse
-/// repeats that are older than it remembers.
-#[allow(clippy::disallowed_methods)] // A client is outside of the simulation, which makes its own ids.
-pub fn new_request_id() -> Uuid {
-    Uuid::now_v7()
-}
 
 /// How a client behaves.
 #[derive(Debug, Clone)]

@@ -107,8 +107,14 @@ impl Client {
     }
 
     fn request<Q>(&self, message: Q, limit: Duration) -> Request<Q> {
-        let mut request = Request::new(message);
+        let mut request = self.request_without_deadline(message);
         request.set_timeout(limit);
+        request
+    }
+
+    /// For a stream, which lives as long as somebody has commands for it.
+    pub(super) fn request_without_deadline<Q>(&self, message: Q) -> Request<Q> {
+        let mut request = Request::new(message);
         if let Some(actor) = &self.inner.actor {
             request.metadata_mut().insert(ACTOR_KEY, actor.clone());
         }
@@ -151,7 +157,7 @@ fn is_expired(status: &Status) -> bool {
 
 /// What a status says, with what is at the bottom of it: "tcp connect error" alone does not tell a
 /// refused connection from an unknown host.
-fn words(status: &Status) -> String {
+pub(super) fn words(status: &Status) -> String {
     let said = format!("{}: {}", code_name(status.code()), status.message());
     let mut bottom = status.source();
     while let Some(deeper) = bottom.and_then(Error::source) {
@@ -163,7 +169,7 @@ fn words(status: &Status) -> String {
     }
 }
 
-fn was_not_reached(status: &Status) -> bool {
+pub(super) fn was_not_reached(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
         if error.is::<ConnectError>() {

@@ -1,4 +1,4 @@
-//! The payload of a log entry: requests with the log time of the leader.
+//! The payload of a log entry: requests with what the leader says about time.
 
 use std::sync::Arc;
 
@@ -12,9 +12,10 @@ use super::command;
 use super::required;
 use crate::ledger::Command;
 use crate::ledger::Fingerprint;
-use crate::ledger::LogTime;
 use crate::ledger::Request;
 use crate::ledger::RequestId;
+use crate::ledger::apply::RefusedClock;
+use crate::ledger::apply::Stamp;
 use crate::proto::storage::v1 as storage;
 
 const WHAT: &str = "a batch of the log";
@@ -22,7 +23,7 @@ const WHAT: &str = "a batch of the log";
 /// Tells repeats of a command from other commands: the start of the SHA-256 of its canonical
 /// encoding. Who asks is no part of it.
 pub fn fingerprint(command: &Command) -> Fingerprint {
-    let message = storage::Request { command: Some(command::encode(command)), ..Default::default() };
+    let message = storage::Request { command: Some(command::encode_logged(command)), ..Default::default() };
     let digest = Sha256::digest(message.encode_to_vec());
     let mut fingerprint = Fingerprint::default();
     fingerprint.copy_from_slice(&digest[..16]);
@@ -35,7 +36,7 @@ pub fn encode_request(request: &Request) -> storage::Request {
         request_id: request.id.to_bytes().to_vec(),
         fingerprint: request.fingerprint.to_vec(),
         actor: request.actor.to_string(),
-        command: Some(command::encode(&request.command)),
+        command: Some(command::encode_logged(&request.command)),
     }
 }
 
@@ -48,7 +49,7 @@ pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
         id,
         fingerprint: array(&message.fingerprint, WHAT, "fingerprint")?,
         actor: Arc::from(message.actor),
-        command: command::decode(command).map_err(Corrupt::from_malformed(WHAT))?,
+        command: command::decode_logged(command).map_err(Corrupt::from_malformed(WHAT))?,
     })
 }
 
@@ -58,14 +59,21 @@ pub fn size(request: &Request) -> usize {
 }
 
 /// Requests as the payload of one log entry.
-pub fn encode(time: LogTime, requests: &[Request]) -> Vec<u8> {
-    let requests = requests.iter().map(encode_request).collect();
-    storage::Batch { log_time_ms: time, requests }.encode_to_vec()
+pub fn encode(stamp: &Stamp, requests: &[Request]) -> Vec<u8> {
+    let batch = storage::Batch {
+        log_time_ms: stamp.time,
+        requests: requests.iter().map(encode_request).collect(),
+        refused_clock_ms: stamp.refused.map(|refused| refused.clock),
+        refused_node: stamp.refused.map_or(0, |refused| refused.node),
+    };
+    batch.encode_to_vec()
 }
 
-/// The requests of a log entry.
-pub fn decode(bytes: &[u8]) -> Result<(LogTime, Vec<Request>), Corrupt> {
+/// The stamp and the requests of a log entry.
+pub fn decode(bytes: &[u8]) -> Result<(Stamp, Vec<Request>), Corrupt> {
     let batch = storage::Batch::decode(bytes).map_err(|error| Corrupt::new(WHAT, error))?;
+    let node = batch.refused_node;
+    let refused = batch.refused_clock_ms.map(|clock| RefusedClock { clock, node });
     let requests = batch.requests.into_iter().map(decode_request).collect::<Result<_, _>>()?;
-    Ok((batch.log_time_ms, requests))
+    Ok((Stamp { time: batch.log_time_ms, refused }, requests))
 }

@@ -16,11 +16,13 @@
 //! |---|---|---|
 //! | 1 | ledger | – |
 //! | 2 | resource | number, 4 bytes |
-//! | 3 | scope | number, 4 bytes |
-//! | 4 | account | scope, 4 bytes; resource, 4 bytes |
-//! | 5 | hold | revision that created it, 8 bytes |
-//! | 6 | closed hold | revision that closed it, 8 bytes |
-//! | 7 | request | request id, 16 bytes |
+//! | 3 | template | number, 4 bytes |
+//! | 4 | scope | number, 4 bytes |
+//! | 5 | account | scope, 4 bytes; resource, 4 bytes |
+//! | 6 | transfer | revision that made it, 8 bytes |
+//! | 7 | hold | revision that created it, 8 bytes |
+//! | 8 | closed hold | revision that closed it, 8 bytes |
+//! | 9 | request | request id, 16 bytes |
 //!
 //! Tags are never used again for something else.
 
@@ -63,11 +65,13 @@ pub fn row(key: RowKey) -> Vec<u8> {
     let (tag, rest): (u8, &[&[u8]]) = match &key {
         RowKey::Ledger => (1, &[]),
         RowKey::Resource(id) => (2, &[&id.0.to_be_bytes()]),
-        RowKey::Scope(id) => (3, &[&id.0.to_be_bytes()]),
-        RowKey::Account(scope, resource) => (4, &[&scope.0.to_be_bytes(), &resource.0.to_be_bytes()]),
-        RowKey::Hold(id) => (5, &[&id.to_be_bytes()]),
-        RowKey::Closed(revision) => (6, &[&revision.to_be_bytes()]),
-        RowKey::Request(id) => (7, &[&id.to_bytes()]),
+        RowKey::Template(id) => (3, &[&id.0.to_be_bytes()]),
+        RowKey::Scope(id) => (4, &[&id.0.to_be_bytes()]),
+        RowKey::Account(scope, resource) => (5, &[&scope.0.to_be_bytes(), &resource.0.to_be_bytes()]),
+        RowKey::Transfer(id) => (6, &[&id.to_be_bytes()]),
+        RowKey::Hold(id) => (7, &[&id.to_be_bytes()]),
+        RowKey::Closed(revision) => (8, &[&revision.to_be_bytes()]),
+        RowKey::Request(id) => (9, &[&id.to_bytes()]),
     };
     let mut bytes = vec![tag];
     rest.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -83,6 +87,7 @@ mod tests {
     use crate::ledger::RequestId;
     use crate::ledger::ResourceId;
     use crate::ledger::ScopeId;
+    use crate::ledger::rows::TemplateId;
 
     #[test]
     fn rows_have_the_same_order_as_their_keys() {
@@ -91,10 +96,12 @@ mod tests {
             RowKey::Ledger,
             RowKey::Resource(ResourceId(0)),
             RowKey::Resource(ResourceId(256)),
+            RowKey::Template(TemplateId(1)),
             RowKey::Scope(ScopeId(1)),
             RowKey::Scope(ScopeId(0x0100_0000)),
             RowKey::Account(ScopeId(1), ResourceId(2)),
             RowKey::Account(ScopeId(2), ResourceId(1)),
+            RowKey::Transfer(7),
             RowKey::Hold(1),
             RowKey::Hold(1 << 40),
             RowKey::Closed(2),

@@ -10,11 +10,17 @@ pub mod batch;
 pub mod command;
 pub mod digest;
 pub mod event;
+mod hold;
 pub mod keys;
 pub mod local;
 pub mod number;
+pub mod plan;
+pub mod policy;
 pub mod rejection;
 pub mod rows;
+#[cfg(test)]
+mod tests;
+pub mod verdict;
 pub mod view;
 
 use std::fmt;

@@ -1,17 +1,28 @@
 //! Rows of the state.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
 use super::Corrupt;
 use super::array;
 use super::command::decode_resource;
+use super::command::encode_labels;
 use super::command::encode_resource;
+use super::command::labels;
 use super::command::name;
 use super::event::Decimals;
 use super::event::decode_amount;
-use super::event::decode_limit;
-use super::event::limit_message;
+use super::event::decode_rules;
+use super::event::decode_template;
+use super::event::decode_versions;
+use super::event::encode_rules;
+use super::event::encode_template;
+use super::event::encode_versions;
+use super::hold;
 use super::local;
-use super::rejection;
+use super::policy;
 use super::required;
+use super::verdict;
 use crate::ledger::Hold;
 use crate::ledger::Quota;
 use crate::ledger::RequestId;
@@ -19,9 +30,14 @@ use crate::ledger::ResourceId;
 use crate::ledger::ScopeId;
 use crate::ledger::hold::Closing;
 use crate::ledger::hold::HoldLine;
+use crate::ledger::quota::Clocks;
+use crate::ledger::quota::Live;
 use crate::ledger::request::Decided;
 use crate::ledger::rows::Row;
+use crate::ledger::rows::TemplateId;
 use crate::ledger::scope::Account;
+use crate::ledger::template;
+use crate::ledger::transfer::Transfer;
 use crate::proto::storage::v1 as storage;
 use crate::proto::storage::v1::row::Row as Message;
 
@@ -40,24 +56,43 @@ pub fn encode(row: &Row) -> Vec<u8> {
             resource_id: id.0,
             resource: Some(encode_resource(resource)),
         }),
-        Row::Scope { id, name, parent, kind } => Message::Scope(storage::ScopeRow {
+        Row::Template(id, template) => Message::Template(storage::TemplateRow {
+            template_id: id.0,
+            template: Some(encode_template(template)),
+        }),
+        Row::Scope { id, name, parent, kind, labels, rules, template } => Message::Scope(storage::ScopeRow {
             scope_id: id.0,
             name: name.clone(),
             parent_id: parent.map(|parent| parent.0),
             kind: kind.to_string(),
+            labels: encode_labels(labels),
+            rules: rules.as_ref().map(encode_rules),
+            template: template.as_ref().map(|applied| storage::AppliedTemplate {
+                template: applied.template.to_string(),
+                version: applied.version,
+                quotas: encode_versions(&applied.quotas),
+            }),
         }),
         Row::Account(scope, account) => Message::Account(encode_account(*scope, account)),
+        Row::Transfer(transfer) => Message::Transfer(storage::TransferRow {
+            transfer_id: transfer.id,
+            from_scope_id: transfer.from.0,
+            to_scope_id: transfer.to.0,
+            resource_id: transfer.resource.0,
+            amount: transfer.amount.to_string(),
+            until_ms: transfer.until,
+        }),
         Row::Hold(hold) => Message::Hold(encode_hold(hold)),
         Row::Closed(closing) => Message::ClosedHold(storage::ClosedHoldRow {
             revision: closing.revision,
             hold_id: closing.hold,
-            state: rejection::encode_hold_state(closing.state).into(),
+            state: hold::encode_state(closing.state).into(),
         }),
         Row::Request(id, decided) => Message::Request(storage::RequestRow {
             request_id: id.to_bytes().to_vec(),
             fingerprint: decided.fingerprint.to_vec(),
             revision: decided.revision,
-            verdict: Some(rejection::encode_verdict(&decided.verdict)),
+            verdict: Some(verdict::encode(&decided.verdict)),
         }),
     };
     local::framed(&storage::Row { row: Some(message) })
@@ -65,7 +100,6 @@ pub fn encode(row: &Row) -> Vec<u8> {
 
 /// A row from its value.
 pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Row, Corrupt> {
-    let malformed = Corrupt::from_malformed(WHAT);
     let message: storage::Row = local::message(WHAT, bytes)?;
     Ok(match required(message.row, WHAT, "the row")? {
         Message::Ledger(row) => Row::Ledger {
@@ -76,19 +110,30 @@ pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Row, Corrupt> {
         },
         Message::Resource(row) => Row::Resource(
             ResourceId(row.resource_id),
-            decode_resource(&required(row.resource, WHAT, "resource")?).map_err(malformed)?,
+            decode_resource(&required(row.resource, WHAT, "resource")?)
+                .map_err(Corrupt::from_malformed(WHAT))?,
         ),
-        Message::Scope(row) => Row::Scope {
-            id: ScopeId(row.scope_id),
-            name: row.name,
-            parent: row.parent_id.map(ScopeId),
-            kind: name("kind", &row.kind).map_err(malformed)?,
-        },
+        Message::Template(row) => Row::Template(
+            TemplateId(row.template_id),
+            Arc::new(decode_template(required(row.template, WHAT, "template")?, decimals)?),
+        ),
+        Message::Scope(row) => decode_scope(row)?,
         Message::Account(row) => Row::Account(ScopeId(row.scope_id), decode_account(row, decimals)?),
+        Message::Transfer(row) => {
+            let resource = ResourceId(row.resource_id);
+            Row::Transfer(Transfer {
+                id: row.transfer_id,
+                from: ScopeId(row.from_scope_id),
+                to: ScopeId(row.to_scope_id),
+                resource,
+                amount: decode_amount(WHAT, &row.amount, resource, decimals)?,
+                until: row.until_ms,
+            })
+        }
         Message::Hold(row) => Row::Hold(decode_hold(row, decimals)?),
         Message::ClosedHold(row) => Row::Closed(Closing {
             hold: row.hold_id,
-            state: rejection::decode_hold_state(row.state)?,
+            state: hold::decode_state(row.state)?,
             revision: row.revision,
         }),
         Message::Request(row) => Row::Request(
@@ -97,9 +142,29 @@ pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Row, Corrupt> {
             Decided {
                 fingerprint: array(&row.fingerprint, WHAT, "fingerprint")?,
                 revision: row.revision,
-                verdict: rejection::decode_verdict(required(row.verdict, WHAT, "verdict")?)?,
+                verdict: verdict::decode(required(row.verdict, WHAT, "verdict")?)?,
             },
         ),
+    })
+}
+
+fn decode_scope(row: storage::ScopeRow) -> Result<Row, Corrupt> {
+    let malformed = Corrupt::from_malformed(WHAT);
+    let template = |applied: storage::AppliedTemplate| {
+        Ok::<_, Corrupt>(template::Applied {
+            template: name("template", &applied.template).map_err(&malformed)?,
+            version: applied.version,
+            quotas: decode_versions(&applied.quotas),
+        })
+    };
+    Ok(Row::Scope {
+        id: ScopeId(row.scope_id),
+        name: row.name,
+        parent: row.parent_id.map(ScopeId),
+        kind: name("kind", &row.kind).map_err(&malformed)?,
+        labels: labels("labels", row.labels).map_err(&malformed)?,
+        rules: row.rules.as_ref().map(decode_rules).transpose()?,
+        template: row.template.map(template).transpose()?,
     })
 }
 
@@ -110,61 +175,92 @@ fn encode_account(scope: ScopeId, account: &Account) -> storage::AccountRow {
         used: account.used.to_string(),
         held: account.held.to_string(),
         sequence: account.sequence,
-        quota: account.quota.as_deref().map(|quota| storage::QuotaRow {
-            limit: Some(limit_message(quota.limit)),
-            version: quota.version,
-            lock: quota.lock.as_ref().map(rejection::encode_lock),
-        }),
+        version: account.version,
+        quota: account.quota.as_deref().map(encode_quota),
     }
 }
 
 fn decode_account(row: storage::AccountRow, decimals: Decimals<'_>) -> Result<Account, Corrupt> {
     let resource = ResourceId(row.resource_id);
-    let quota = match row.quota {
-        Some(quota) => Some(Box::new(Quota {
-            limit: decode_limit(&required(quota.limit, WHAT, "limit")?, resource, decimals)?,
-            version: quota.version,
-            lock: quota.lock.map(rejection::decode_lock),
-        })),
-        None => None,
-    };
+    let quota = row.quota.map(|quota| decode_quota(quota, resource, decimals)).transpose()?;
     Ok(Account {
         resource,
         used: decode_amount(WHAT, &row.used, resource, decimals)?,
         held: decode_amount(WHAT, &row.held, resource, decimals)?,
         sequence: row.sequence,
-        quota,
+        version: row.version,
+        quota: quota.map(Box::new),
     })
+}
+
+fn encode_quota(quota: &Quota) -> storage::QuotaRow {
+    let clock = |clock: Option<_>| clock.map(|clock| policy::encode_clock(clock, None));
+    storage::QuotaRow {
+        policy: Some(policy::encode(&quota.policy)),
+        lock: quota.lock.as_deref().map(policy::encode_lock),
+        grace: clock(quota.clocks().grace),
+        burst: clock(quota.clocks().burst),
+        would_deny: quota.would_deny(),
+        schedule: quota.schedule().iter().map(policy::encode_scheduled).collect(),
+    }
+}
+
+fn decode_quota(
+    row: storage::QuotaRow,
+    resource: ResourceId,
+    decimals: Decimals<'_>,
+) -> Result<Quota, Corrupt> {
+    let schedule = row.schedule.into_iter().map(|item| policy::decode_scheduled(item, resource, decimals));
+    let live = Live {
+        clocks: Clocks {
+            grace: row.grace.map(policy::decode_clock),
+            burst: row.burst.map(policy::decode_clock),
+        },
+        would_deny: row.would_deny,
+        schedule: schedule.collect::<Result<_, _>>()?,
+    };
+    let policy = policy::decode(&required(row.policy, WHAT, "policy")?, resource, decimals)?;
+    Ok(Quota::restore(policy, row.lock.map(policy::decode_lock), live))
 }
 
 fn encode_hold(hold: &Hold) -> storage::HoldRow {
     let lines = hold.lines.iter().map(|line| storage::HoldLine {
         scope_id: line.scope.0,
         resource_id: line.resource.0,
-        amount: line.amount.to_string(),
+        held: line.held.to_string(),
+        used: line.used.to_string(),
     });
+    let (job, consumer, labels) = hold::encode_tags(hold.tags.as_deref());
     storage::HoldRow {
         hold_id: hold.id,
-        state: rejection::encode_hold_state(hold.state).into(),
         lines: lines.collect(),
         created_at_ms: hold.created_at,
+        expires_at_ms: hold.expires_at.map_or(0, NonZeroU64::get),
         revision: hold.revision,
         actor: hold.actor.to_string(),
+        job,
+        consumer,
+        labels,
     }
 }
 
 fn decode_hold(row: storage::HoldRow, decimals: Decimals<'_>) -> Result<Hold, Corrupt> {
     let lines = row.lines.iter().map(|line| {
         let resource = ResourceId(line.resource_id);
-        let amount = decode_amount(WHAT, &line.amount, resource, decimals)?;
-        Ok(HoldLine { scope: ScopeId(line.scope_id), resource, amount })
+        Ok(HoldLine {
+            scope: ScopeId(line.scope_id),
+            resource,
+            held: decode_amount(WHAT, &line.held, resource, decimals)?,
+            used: decode_amount(WHAT, &line.used, resource, decimals)?,
+        })
     });
     Ok(Hold {
         id: row.hold_id,
-        state: rejection::decode_hold_state(row.state)?,
         lines: lines.collect::<Result<_, Corrupt>>()?,
         created_at: row.created_at_ms,
+        expires_at: NonZeroU64::new(row.expires_at_ms),
         revision: row.revision,
         actor: row.actor.into(),
+        tags: hold::decode_tags(WHAT, &row.job, &row.consumer, row.labels)?,
     })
 }

@@ -15,6 +15,8 @@ const NODE_IDS: RangeInclusive<u64> = 1..=1 << 53;
 const MESSAGE_BYTES: RangeInclusive<usize> = 1_024..=67_108_864;
 /// A minute without a leader is not a setting anybody means.
 const ELECTION_TIMEOUT_LIMIT_MS: u64 = 60_000;
+/// Less would refuse a clock for a hiccup of the machine, more would let a wrong one do harm.
+const CLOCK_STEP_MS: RangeInclusive<u64> = 1_000..=3_600_000;
 const CHECKPOINT_INTERVAL_LIMIT_MS: u64 = 3_600_000;
 
 /// Keys with what is wrong about them, in the order of the file.
@@ -51,6 +53,17 @@ fn check_identity(config: &Config, problems: &mut Problems) {
         problems.add(
             "data_dir",
             "is missing or empty; set it, or give --data-dir or QUORATE_DATA_DIR, to a directory on a real disk",
+        );
+    }
+    if !CLOCK_STEP_MS.contains(&config.max_clock_step_ms) {
+        problems.add(
+            "max_clock_step_ms",
+            format!(
+                "is {}; use a number of milliseconds from {} to {}",
+                config.max_clock_step_ms,
+                CLOCK_STEP_MS.start(),
+                CLOCK_STEP_MS.end()
+            ),
         );
     }
 }

@@ -31,6 +31,11 @@ pub struct StartArgs {
     #[arg(long, env = "QUORATE_PEER_LISTEN", value_name = "HOST:PORT")]
     pub peer_listen: Option<String>,
 
+    /// How far the clock of this node may be from what time it must be, in milliseconds, instead of
+    /// `max_clock_step_ms`
+    #[arg(long, env = "QUORATE_MAX_CLOCK_STEP_MS", value_name = "MILLISECONDS")]
+    pub max_clock_step_ms: Option<u64>,
+
     /// How much to log, instead of `log.level`: a level, or directives such as
     /// `info,quorate::raft=debug`
     #[arg(long, env = "QUORATE_LOG_LEVEL", value_name = "LEVEL")]
@@ -56,6 +61,9 @@ pub struct Config {
     pub peer: PeerSettings,
     /// Who forms the cluster when it is initialised; empty for a node that is added later.
     pub members: Vec<Member>,
+    /// Milliseconds that the clock of this node may be from what time it must be; beyond that it is
+    /// not followed while the node leads.
+    pub max_clock_step_ms: u64,
     /// Timing and sizes of replication.
     pub raft: RaftSettings,
     /// What is logged, and how.
@@ -217,6 +225,7 @@ fn origin(args: &StartArgs, path: &Path, key: &str) -> String {
         "data_dir" => args.data_dir.is_some(),
         "client.listen" => args.client_listen.is_some(),
         "peer.listen" => args.peer_listen.is_some(),
+        "max_clock_step_ms" => args.max_clock_step_ms.is_some(),
         "log.level" => args.log_level.is_some(),
         _ => false,
     };
@@ -236,6 +245,8 @@ struct File {
     node_id: u64,
     #[serde(default)]
     data_dir: PathBuf,
+    #[serde(default = "default_max_clock_step_ms")]
+    max_clock_step_ms: u64,
     #[serde(default)]
     client: ClientSection,
     #[serde(default)]
@@ -246,6 +257,10 @@ struct File {
     raft: RaftSettings,
     #[serde(default)]
     log: LogSettings,
+}
+
+fn default_max_clock_step_ms() -> u64 {
+    10_000
 }
 
 #[derive(Debug, Deserialize)]
@@ -280,6 +295,7 @@ impl File {
             },
             peer: PeerSettings { listen: or(&args.peer_listen, self.peer.listen) },
             members: self.members,
+            max_clock_step_ms: args.max_clock_step_ms.unwrap_or(self.max_clock_step_ms),
             raft: self.raft,
             log: LogSettings {
                 level: or(&args.log_level, self.log.level),

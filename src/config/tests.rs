@@ -65,6 +65,7 @@ fn a_file_with_only_the_needed_keys_gets_the_defaults() {
     let config = load_text(text, StartArgs::default()).expect("valid");
     assert_eq!(config.client.max_message_bytes, 4_194_304);
     assert_eq!(config.members, vec![]);
+    assert_eq!(config.max_clock_step_ms, 10_000);
     assert_eq!(config.raft, RaftSettings::default());
     assert_eq!(config.log, LogSettings::default());
 }
@@ -91,12 +92,14 @@ fn what_is_given_on_the_command_line_wins_over_the_file() {
         data_dir: Some("elsewhere".into()),
         client_listen: Some("127.0.0.1:0".into()),
         peer_listen: Some("[::1]:0".into()),
+        max_clock_step_ms: Some(2_000),
         log_level: Some("debug".into()),
         log_format: Some(LogFormat::Json),
     };
     let config = load_text(VALID, args).expect("valid");
     assert_eq!(config.data_dir, Path::new("elsewhere"));
     assert_eq!((config.client.listen.as_str(), config.peer.listen.as_str()), ("127.0.0.1:0", "[::1]:0"));
+    assert_eq!(config.max_clock_step_ms, 2_000);
     assert_eq!(config.log, LogSettings { level: "debug".into(), format: LogFormat::Json });
 }
 
@@ -271,6 +274,16 @@ fn a_checkpoint_interval_beyond_an_hour_is_refused() {
         &message("heartbeat_ms = 100", "checkpoint_interval_ms = 3600001"),
         &["raft.checkpoint_interval_ms"],
     );
+}
+
+#[test]
+fn a_clock_step_out_of_range_is_refused() {
+    for step in ["0", "999", "3600001"] {
+        let told = message("node_id = 1\ndata", &format!("node_id = 1\nmax_clock_step_ms = {step}\ndata"));
+        assert_tells(&told, &["node.toml: max_clock_step_ms", step, "1000 to 3600000"]);
+    }
+    let args = StartArgs { max_clock_step_ms: Some(1), ..StartArgs::default() };
+    assert_tells(&message_of(VALID, args), &["--max-clock-step-ms or QUORATE_MAX_CLOCK_STEP_MS"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! scale. So there is one representation per value (equal on every node, before and after a
 //! restart), and addition never has to align or round.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use rust_decimal::Decimal;
@@ -14,9 +15,32 @@ pub const MAX_AMOUNT: Decimal = Decimal::from_parts(0xA764_0000, 0x0DE0_B6B3, 0,
 /// The most decimals a resource may have.
 pub const MAX_DECIMALS: u8 = 18;
 
+/// Units are below this.
+const UNITS_END: i128 = 1 << 96;
+
 /// A non-negative quantity of one resource, at the scale of that resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Amount(Decimal);
+///
+/// It is what a decimal is, 96 bits of digits and a scale, in a form that adds and compares at
+/// once: of one resource only the digits differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Amount {
+    low: u64,
+    high: u32,
+    scale: u8,
+}
+
+impl PartialOrd for Amount {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Amount {
+    fn cmp(&self, other: &Self) -> Ordering {
+        assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
+        self.units().cmp(&other.units())
+    }
+}
 
 /// Why a number is no amount of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +64,7 @@ pub enum AmountError {
 impl Amount {
     /// Nothing, at the scale of a resource.
     pub fn zero(decimals: u8) -> Self {
-        Self(Decimal::new(0, u32::from(decimals)))
+        Self { low: 0, high: 0, scale: decimals }
     }
 
     /// A number as an amount of a resource with `decimals`. Zero is an amount.
@@ -51,53 +75,83 @@ impl Amount {
         if number.is_sign_negative() {
             return Err(AmountError::Negative);
         }
-        let mut number = number.normalize();
-        if number.scale() > u32::from(decimals) {
-            return Err(AmountError::TooPrecise { has: number.scale(), allowed: decimals });
-        }
-        // `rescale` stops early, without an error, when the digits run out.
-        number.rescale(u32::from(decimals));
+        let mut number = number;
         if number.scale() != u32::from(decimals) {
-            return Err(AmountError::TooLarge);
+            number = number.normalize();
+            if number.scale() > u32::from(decimals) {
+                return Err(AmountError::TooPrecise { has: number.scale(), allowed: decimals });
+            }
+            // `rescale` stops early, without an error, when the digits run out.
+            number.rescale(u32::from(decimals));
+            if number.scale() != u32::from(decimals) {
+                return Err(AmountError::TooLarge);
+            }
         }
-        Ok(Self(number))
+        Self::zero(decimals).of_units(number.mantissa()).ok_or(AmountError::TooLarge)
     }
 
     /// The sum, or `None` when it has too many digits to be exact.
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        let scale = self.0.scale();
-        assert_eq!(scale, other.0.scale(), "amounts of one resource have one scale");
-        // On overflow `checked_add` may round to a smaller scale instead of failing.
-        self.0.checked_add(other.0).filter(|sum| sum.scale() == scale).map(Self)
+        assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
+        self.of_units(self.units() + other.units())
     }
 
     /// The difference, or `None` when it would be negative.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
-        let scale = self.0.scale();
-        assert_eq!(scale, other.0.scale(), "amounts of one resource have one scale");
-        if other.0 > self.0 {
-            return None;
-        }
-        let mut difference = self.0.checked_sub(other.0)?;
-        // A zero may come back at scale 0.
-        difference.rescale(scale);
-        Some(Self(difference))
+        assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
+        self.of_units(self.units() - other.units())
     }
 
     /// The difference, or zero when it would be negative.
     pub fn saturating_sub(self, other: Self) -> Self {
-        self.checked_sub(other).unwrap_or(Self(Decimal::new(0, self.0.scale())))
+        self.checked_sub(other).unwrap_or(Self::zero(self.scale))
+    }
+
+    /// The digits as an integer: the amount times 10^decimals. Below 2^96.
+    pub fn units(self) -> i128 {
+        i128::from(self.high) << 64 | i128::from(self.low)
+    }
+
+    /// How many digits after the point: the decimals of the resource.
+    pub fn scale(self) -> u8 {
+        self.scale
+    }
+
+    /// The amount of so many units at the scale of this one; `None` when negative or too large to
+    /// be counted exactly.
+    pub fn of_units(self, units: i128) -> Option<Self> {
+        let high = u32::try_from(units >> 64).ok()?;
+        let low = u64::try_from(units & i128::from(u64::MAX)).ok()?;
+        Some(Self { low, high, scale: self.scale })
+    }
+
+    /// The amount times a ratio of 1 or more, cut toward zero; the greatest amount that can be
+    /// counted when it would be more.
+    pub fn times(self, ratio: Decimal) -> Self {
+        // A ratio has few digits (at most 10^7), so that the product fits.
+        let product = self.units() * ratio.mantissa() / 10i128.pow(ratio.scale());
+        self.of_units(product.min(UNITS_END - 1)).expect("a ratio is not negative")
     }
 
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
-        self.0.is_zero()
+        self.low == 0 && self.high == 0
     }
 
     /// The number without trailing zeros.
     pub fn number(self) -> Decimal {
-        self.0.normalize()
+        number_of(self.units(), self.scale).expect("an amount is a number").normalize()
     }
+}
+
+/// Units at a scale as a number, which may be negative; `None` when there are too many digits.
+pub fn number_of(units: i128, scale: u8) -> Option<Decimal> {
+    let digits = units.unsigned_abs();
+    if digits >= UNITS_END.unsigned_abs() {
+        return None;
+    }
+    let word = |shift: u32| u32::try_from(digits >> shift & u128::from(u32::MAX)).ok();
+    Some(Decimal::from_parts(word(0)?, word(32)?, word(64)?, units < 0, u32::from(scale)))
 }
 
 impl fmt::Display for Amount {
@@ -130,8 +184,8 @@ mod tests {
 
     #[test]
     fn a_sum_that_would_be_rounded_is_refused() {
-        let most = Amount(Decimal::from_parts(u32::MAX, u32::MAX, u32::MAX, false, 18));
-        let least = Amount(Decimal::from_parts(1, 0, 0, false, 18));
+        let most = Amount { low: u64::MAX, high: u32::MAX, scale: 18 };
+        let least = Amount { low: 1, high: 0, scale: 18 };
         assert_eq!(most.checked_add(least), None);
     }
 
@@ -144,15 +198,15 @@ mod tests {
     fn subtracting_to_zero_keeps_the_scale() {
         let two = Amount::new(number("2"), 3).expect("an amount");
         assert_eq!(two.checked_sub(two), Some(Amount::zero(3)));
-        assert_eq!(two.checked_sub(two).map(|zero| zero.0.scale()), Some(3));
+        assert_eq!(two.checked_sub(two).map(Amount::scale), Some(3));
         assert_eq!(Amount::zero(3).checked_sub(two), None);
         assert_eq!(Amount::zero(3).saturating_sub(two), Amount::zero(3));
     }
 
     /// The digits of an amount as an integer, at the scale of its resource.
     fn digits_of(amount: Amount, decimals: u8) -> i128 {
-        assert_eq!(amount.0.scale(), u32::from(decimals), "an amount is at the scale of its resource");
-        amount.0.mantissa()
+        assert_eq!(amount.scale(), decimals, "an amount is at the scale of its resource");
+        amount.units()
     }
 
     /// Everything that a `Decimal` can be: 96 bits, a sign and a scale.
@@ -214,7 +268,7 @@ mod tests {
 
         #[test]
         fn sums_and_differences_are_those_of_integers((decimals, a, b) in two_amounts()) {
-            let amount = |digits| Amount(Decimal::from_i128_with_scale(digits, u32::from(decimals)));
+            let amount = |digits| Amount::zero(decimals).of_units(digits).expect("an amount");
             let integer = |amount| digits_of(amount, decimals);
             let (one, other) = (amount(a), amount(b));
             prop_assert_eq!(one.checked_add(other).map(integer), Some(a + b).filter(|sum| *sum < 1 << 96));

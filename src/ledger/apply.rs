@@ -1,58 +1,179 @@
-//! The one way in: requests in log order become outcomes and events.
+//! The one way in: log entries become outcomes and events.
 
 use super::LogTime;
+use super::bulk;
+use super::decide;
+use super::decide::Context;
+use super::decide::Decision;
 use super::decide::decide;
+use super::event::Body;
+use super::event::Cause;
 use super::event::Event;
+use super::evolve::combined;
+use super::outcome::Grant;
 use super::outcome::Outcome;
+use super::outcome::Verdict;
 use super::rejection::Malformed;
 use super::rejection::Rejection;
 use super::request::AHEAD_MS;
 use super::request::Request;
 use super::state::State;
+use super::warm::TOGETHER;
+use super::warm::warm;
+
+/// How many holds one entry lets expire. The others follow with the next entry, so that no entry
+/// takes for ever, however many are due at once; until then they count as held, so that nothing is
+/// granted twice, but nobody can commit or renew them.
+pub const SWEEP: usize = 8192;
+
+/// What the leader stamped on a log entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Log time.
+    pub time: LogTime,
+    /// What the clock of the leader said, when it was not believed.
+    pub refused: Option<RefusedClock>,
+}
+
+/// A clock that was not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedClock {
+    /// What it said, in milliseconds since the Unix epoch.
+    pub clock: LogTime,
+    /// The node whose clock it is.
+    pub node: u64,
+}
+
+impl From<LogTime> for Stamp {
+    fn from(time: LogTime) -> Self {
+        Self { time, refused: None }
+    }
+}
 
 /// What the requests of one log entry led to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// One per request, in order.
     pub outcomes: Vec<Outcome>,
-    /// With consecutive revisions; none for a request that was only repeated.
+    /// With consecutive revisions: first what time did, then what the requests did; none for a
+    /// request that was only repeated.
     pub events: Vec<Event>,
 }
 
-/// Decides requests one after the other and folds what happened into the state.
+/// Does what is due, then decides requests one after the other, and folds what happened into the
+/// state. An entry without requests is a tick.
 ///
-/// Deterministic and total: the same state, time and requests give the same result on every node
+/// Deterministic and total: the same state, stamp and requests give the same result on every node
 /// and at every replay, and no input makes it fail. A time before the last one counts as the last
 /// one. The caller makes `events` durable before it shows anything of them to anyone.
-pub fn apply(state: &mut State, time: LogTime, requests: &[Request]) -> Applied {
-    let now = time.max(state.time());
+pub fn apply(state: &mut State, stamp: impl Into<Stamp>, requests: &[Request]) -> Applied {
+    let stamp = stamp.into();
+    let now = stamp.time.max(state.time());
     let mut applied =
         Applied { outcomes: Vec::with_capacity(requests.len()), events: Vec::with_capacity(requests.len()) };
-    for request in requests {
+    sweep(state, now, stamp.refused, &mut applied.events);
+    for (position, request) in requests.iter().enumerate() {
+        if position % TOGETHER == 0 {
+            warm(state, &requests[position..requests.len().min(position + TOGETHER)]);
+        }
         if let Some(outcome) = answer_without_event(state, now, request) {
             applied.outcomes.push(outcome);
             continue;
         }
-        let decision = decide(state, request);
-        // From here on nothing can fail.
-        let event = Event {
-            revision: state.revision() + 1,
-            time: now,
-            request: request.id,
-            fingerprint: request.fingerprint,
-            actor: request.actor.clone(),
-            body: decision.body,
-            touched: decision.touched,
-        };
-        state.evolve(&event);
-        applied.outcomes.push(Outcome {
-            revision: event.revision,
-            replayed: false,
-            verdict: event.verdict(),
-        });
-        applied.events.push(event);
+        let verdict = carry_out(state, now, request, &mut applied.events);
+        state.remember(request.id, request.fingerprint, verdict.clone());
+        applied.outcomes.push(Outcome { revision: state.revision(), replayed: false, verdict });
     }
     applied
+}
+
+/// What a request would do at a time: its events and its outcome, without those of time before it.
+/// The state is as before afterwards.
+pub fn preview(state: &mut State, time: LogTime, request: &Request) -> Applied {
+    preview_with(state, time, request, |_, applied| applied.clone())
+}
+
+/// As [`preview`], with a look at the state as it would be.
+pub fn preview_with<T>(
+    state: &mut State,
+    time: LogTime,
+    request: &Request,
+    look: impl FnOnce(&State, &Applied) -> T,
+) -> T {
+    let changed = state.changed.len();
+    state.undo = Some(Vec::new());
+    let now = time.max(state.time());
+    // What is due by then has happened before the request is decided.
+    sweep(state, now, None, &mut Vec::new());
+    let mut applied = Applied::default();
+    let verdict = carry_out(state, now, request, &mut applied.events);
+    applied.outcomes.push(Outcome { revision: state.revision(), replayed: false, verdict });
+    let seen = look(state, &applied);
+    state.roll_back();
+    state.changed.truncate(changed);
+    seen
+}
+
+/// Decides a request and folds what happened into the state. What is done in several parts is done
+/// in all of them or not at all.
+fn carry_out(state: &mut State, now: LogTime, request: &Request, events: &mut Vec<Event>) -> Verdict {
+    let cause =
+        Cause::Request { id: request.id, fingerprint: request.fingerprint, actor: request.actor.clone() };
+    let decision = match bulk::parts(state, now, request, &cause) {
+        Some(Ok(parts)) => {
+            let grants: Vec<Grant> =
+                parts.iter().map(|event| event.verdict().expect("a part was carried out")).collect();
+            events.extend(parts);
+            return Ok(combined(grants));
+        }
+        Some(Err(decision)) => *decision,
+        None => {
+            let cx = Context { state, now, actor: &request.actor, places_later: false };
+            decide(cx, &request.command)
+                .unwrap_or_else(|rejection| decide::rejected(request.command.name(), rejection))
+        }
+    };
+    // From here on nothing can fail.
+    let event = happened(state, now, cause, decision);
+    let verdict = event.verdict();
+    events.push(event);
+    verdict
+}
+
+/// Makes a decision the next event, and folds it into the state.
+pub(super) fn happened(state: &mut State, now: LogTime, cause: Cause, decision: Decision) -> Event {
+    let event = Event {
+        revision: state.revision() + 1,
+        time: now,
+        cause,
+        part: None,
+        body: decision.body,
+        touched: decision.touched,
+    };
+    state.fold(&event);
+    event
+}
+
+/// What time does by itself: first to quotas and transfers, then to holds.
+fn sweep(state: &mut State, now: LogTime, refused: Option<RefusedClock>, events: &mut Vec<Event>) {
+    if let Some(RefusedClock { clock, node }) = refused {
+        let decision = Decision { body: Body::TimeRefused { clock, node }, touched: Vec::new() };
+        events.push(happened(state, now, Cause::Time, decision));
+    }
+    let nobody = std::sync::Arc::from("");
+    // All of it: commands of this entry must not be decided under limits that have ended. Each was
+    // scheduled by a command of its own.
+    while let Some((_, due)) = state.policy_deadlines.first().copied().filter(|(time, _)| *time <= now) {
+        let decision = decide::due(Context { state, now, actor: &nobody, places_later: false }, due);
+        events.push(happened(state, now, Cause::Time, decision));
+    }
+    for _ in 0..SWEEP {
+        let Some((_, hold)) = state.hold_deadlines.first().copied().filter(|(time, _)| *time <= now) else {
+            break;
+        };
+        let decision = decide::expire(Context { state, now, actor: &nobody, places_later: false }, hold);
+        events.push(happened(state, now, Cause::Time, decision));
+    }
 }
 
 /// First in the order of precedence: a repeat gets the first outcome, and an id that cannot be
@@ -89,15 +210,19 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::command::Command;
+    use super::super::command::Commit;
     use super::super::command::CreateScope;
     use super::super::command::Line;
     use super::super::command::NewLimit;
+    use super::super::command::NewPolicy;
+    use super::super::command::Release;
     use super::super::command::Reserve;
     use super::super::command::SetQuota;
     use super::super::hold::CLOSED_HOLDS_KEPT;
     use super::super::name::Name;
     use super::super::name::Path;
     use super::super::outcome::Grant;
+    use super::super::outcome::Granted;
     use super::super::request;
     use super::super::request::RequestId;
     use super::super::rows::RowKey;
@@ -124,7 +249,7 @@ mod tests {
         let extra = 10;
         let mut heard = Heard::of(&state);
         for number in 0..(CAPACITY + extra) as u64 {
-            run(&mut state, id(NOW, number), Command::Commit(0));
+            run(&mut state, id(NOW, number), Command::Commit(Commit::all(0)));
             if number % 1000 == 0 {
                 heard.listen(&mut state);
             }
@@ -132,14 +257,14 @@ mod tests {
         assert_eq!(state.requests.iter().count(), CAPACITY);
         assert_eq!(state.revision(), (CAPACITY + extra) as u64);
         for number in 0..extra as u64 {
-            let refused = run(&mut state, id(NOW, number), Command::Commit(0));
+            let refused = run(&mut state, id(NOW, number), Command::Commit(Commit::all(0)));
             let expired = Rejection::RequestIdExpired { oldest_accepted_ms: NOW + 1 };
             assert_eq!((refused.replayed, refused.verdict), (false, Err(Box::new(expired))));
         }
-        let first_kept = run(&mut state, id(NOW, extra as u64), Command::Commit(0));
+        let first_kept = run(&mut state, id(NOW, extra as u64), Command::Commit(Commit::all(0)));
         assert!(first_kept.replayed);
         // Never seen, but below what was forgotten: it cannot be told from a forgotten one.
-        let older = run(&mut state, id(NOW - 1, 0), Command::Commit(0));
+        let older = run(&mut state, id(NOW - 1, 0), Command::Commit(Commit::all(0)));
         assert!(older.verdict.is_err());
         assert_eq!(state.revision(), (CAPACITY + extra) as u64);
         heard.check(&mut state);
@@ -156,24 +281,31 @@ mod tests {
         let scope = Path::parse("acme").expect("a path");
         let resource = Name::parse("memory_gb").expect("a name");
         let kind = Name::parse("team").expect("a name");
-        next(&mut state, Command::CreateScope(CreateScope { path: scope.clone(), kind }));
-        let limit = NewLimit::Unlimited;
-        let quota = SetQuota { scope: scope.clone(), resource: resource.clone(), limit, if_version: None };
+        let create = CreateScope::new(scope.clone(), Some(kind), Default::default(), None, None);
+        next(&mut state, Command::CreateScope(create.expect("a scope")));
+        let quota = SetQuota {
+            scope: scope.clone(),
+            resource: resource.clone(),
+            policy: NewPolicy { limit: NewLimit::Unlimited, ..NewPolicy::default() },
+            fields: None,
+            effective_at: None,
+            if_version: None,
+        };
         next(&mut state, Command::SetQuota(quota));
-        let line = Line { scope, resource, amount: 1.into(), if_sequence: None };
+        let line = Line { scope, resource, amount: 1.into(), minimum: None, if_sequence: None };
         let reserve = Command::Reserve(Reserve::new(vec![line]).expect("a reservation"));
         let extra = 10;
         let mut holds = Vec::new();
         for _ in 0..CLOSED_HOLDS_KEPT + extra {
             match next(&mut state, reserve.clone()).verdict {
-                Ok(Grant::Hold(hold)) => holds.push(hold),
+                Ok(Grant { what: Granted::Hold { hold, .. }, .. }) => holds.push(hold),
                 other => panic!("no hold was made: {other:?}"),
             }
         }
         // Released from the newest on: what counts is when a hold was closed, not when it was made.
         let mut heard = Heard::of(&state);
         for hold in holds.iter().rev() {
-            next(&mut state, Command::Release(*hold));
+            next(&mut state, Command::Release(Release::all(*hold)));
             if hold % 1000 == 0 {
                 heard.listen(&mut state);
             }
@@ -183,7 +315,7 @@ mod tests {
             assert_eq!(state.closing(*hold).is_some(), position >= extra, "hold {hold}");
         }
         let newest = *holds.last().expect("holds were made");
-        let forgotten = next(&mut state, Command::Release(newest)).verdict;
+        let forgotten = next(&mut state, Command::Release(Release::all(newest))).verdict;
         assert_eq!(forgotten, Err(Box::new(Rejection::UnknownHold(newest))));
         heard.check(&mut state);
     }

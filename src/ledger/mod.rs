@@ -7,12 +7,16 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `amount`, `name`, `request` | values: exact amounts, paths and names, request ids |
-//! | `resource`, `quota`, `scope`, `hold` | what the state is made of |
-//! | `state` | all of it, and how it is looked up |
+//! | `amount`, `name`, `labels`, `request` | values: exact amounts, paths and names, request ids |
+//! | `resource`, `scope`, `quota`, `hold` | what the state is made of |
+//! | `tree`, `template`, `transfer` | what there is once per tree, and between scopes |
+//! | `state`, `index` | all of it, and how it is looked up |
+//! | `holders`, `drift`, `export` | what readers ask of the state |
 //! | `rows` | the state as rows, for checkpoints and digests |
 //! | `command`, `event`, `rejection`, `outcome` | what goes in and what comes out |
 //! | `decide/` | one file per command family |
+//! | `promise` | sums of limits, kept |
+//! | `warm` | memory is slow |
 //! | `evolve` | the one place that changes state |
 //!
 //! Knows nothing of time but the log time it is given, nothing of disks, threads, protobuf or
@@ -21,13 +25,20 @@
 
 pub mod amount;
 pub mod apply;
+mod bulk;
 pub mod command;
 mod decide;
+pub mod drift;
 pub mod event;
 mod evolve;
+pub mod export;
 pub mod hold;
+pub mod holders;
+mod index;
+pub mod labels;
 pub mod name;
 pub mod outcome;
+mod promise;
 pub mod quota;
 pub mod rejection;
 pub mod request;
@@ -35,22 +46,34 @@ pub mod resource;
 pub mod rows;
 pub mod scope;
 pub mod state;
+pub mod template;
+pub mod transfer;
+pub mod tree;
+mod warm;
 
 pub use amount::Amount;
 pub use apply::Applied;
+pub use apply::Stamp;
 pub use apply::apply;
+pub use apply::preview;
+pub use apply::preview_with;
+pub use bulk::as_said;
 pub use command::Command;
 pub use event::Body;
+pub use event::Cause;
 pub use event::Event;
 pub use hold::Hold;
 pub use hold::HoldId;
 pub use hold::HoldState;
+pub use labels::Labels;
 pub use name::Name;
 pub use name::Path;
 pub use outcome::Grant;
+pub use outcome::Granted;
 pub use outcome::Outcome;
 pub use quota::Limit;
 pub use quota::Lock;
+pub use quota::Policy;
 pub use quota::Quota;
 pub use rejection::Malformed;
 pub use rejection::Rejection;

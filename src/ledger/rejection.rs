@@ -2,16 +2,28 @@
 //!
 //! Order of precedence, over all commands:
 //!
-//! 1. replay: a decided request returns its first outcome (`RequestIdReused`, `RequestIdExpired`)
-//! 2. `Malformed`
-//! 3. `UnknownScopes`, `UnknownResources`, `UnknownQuotas`, `UnknownHold`, `Exists`
-//! 4. `HoldClosed`
-//! 5. `Locked`
-//! 6. `VersionMismatch`, `SequenceMismatch`
-//! 7. `LimitConflict`, `Uncountable`, `Denied`
+//! | | what | why there |
+//! |---|---|---|
+//! | 1 | replay (`RequestIdReused`, `RequestIdExpired`) | a decided request is not decided again |
+//! | 2 | `Malformed` | no state would make it right |
+//! | 3 | `Unknown…`, `ScopeExists`, `ResourceExists` | what is named is not there, or already is |
+//! | 4 | `HoldClosed`, `HoldTooSmall`, `HasChildren`, `InUse`, `OnLoan` | what is named is past this step |
+//! | 5 | `Locked` | somebody forbade it |
+//! | 6 | `VersionMismatch`, `TemplateVersionMismatch`, `SequenceMismatch` | the client knows an older state |
+//! | 7 | `SchemaConflict`, `ScheduleConflict`, `TransferNotAllowed`, `TtlTooLong` | a rule of the policy |
+//! | 8 | `LimitConflict`, then `BelowUse` | limits among themselves, then against use |
+//! | 9 | `Uncountable`, then `Denied` | no room |
 //!
-//! Of one kind everything is reported, not just the first: all unknown scopes, all locks, every
-//! (scope, resource) that has no room.
+//! What depends on the state is looked at when that part of the state is known: whether a policy
+//! of which only some fields are named makes sense (2) after its version (6), whether a line has a
+//! quota to grow under (3) after the hold has that line (4). A plan or a template goes through its
+//! parts in their order, and compares limits with each other when all of them are set, so after use.
+//!
+//! Within a rank the order is as written. Of one kind everything is reported, not just the first:
+//! all unknown scopes, all locks, every (scope, resource) that has no room. Of several commands
+//! under one request, the first that fails is reported (`PartFailed`).
+
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
@@ -36,6 +48,15 @@ pub enum Rejection {
     UnknownQuotas(Vec<QuotaName>),
     /// No such hold, or closed too long ago to tell.
     UnknownHold(HoldId),
+    /// No template of this name.
+    UnknownTemplate(Name),
+    /// Nothing of this number is scheduled on the quota.
+    UnknownSchedule {
+        /// The quota.
+        quota: QuotaName,
+        /// What was asked for.
+        id: Revision,
+    },
     /// The scope is there already.
     ScopeExists(Path),
     /// The resource is there already.
@@ -49,12 +70,64 @@ pub enum Rejection {
         /// The event that brought it there.
         revision: Revision,
     },
+    /// The hold has less than is meant of these lines.
+    HoldTooSmall {
+        /// The hold.
+        hold: HoldId,
+        /// Each line that is too small.
+        lines: Vec<TooSmall>,
+    },
+    /// There are scopes below the one to be removed.
+    HasChildren {
+        /// The scope.
+        path: Path,
+        /// How many are directly below.
+        children: u64,
+    },
+    /// Something is taken at or below the scope to be removed.
+    InUse(Vec<Taken>),
+    /// A part of the limit was passed on or received, and has not gone back.
+    OnLoan(Vec<Revision>),
     /// Quotas on the path are locked.
     Locked(Vec<(QuotaName, Lock)>),
     /// The policy changed since the client read it.
     VersionMismatch(Mismatch),
+    /// The template changed since the client read it.
+    TemplateVersionMismatch {
+        /// Which.
+        template: Name,
+        /// What the client expected.
+        expected: u64,
+        /// What is true.
+        actual: u64,
+    },
     /// The counters changed since the client read them.
     SequenceMismatch(Vec<Mismatch>),
+    /// A scope does not fit the levels of its tree.
+    SchemaConflict {
+        /// The scope.
+        path: Path,
+        /// Why, for people.
+        problem: String,
+    },
+    /// A schedule does not fit the others on the quota.
+    ScheduleConflict {
+        /// The quota.
+        quota: QuotaName,
+        /// Why, for people.
+        problem: String,
+    },
+    /// The scope above does not let its children pass limits to each other.
+    TransferNotAllowed(QuotaName),
+    /// The hold may not live so long.
+    TtlTooLong {
+        /// The quota that says so.
+        quota: QuotaName,
+        /// Its maximum.
+        maximum_ms: u64,
+        /// What was asked for.
+        asked_ms: u64,
+    },
     /// The limit does not fit its place in the tree.
     LimitConflict {
         /// The quota to be changed.
@@ -64,6 +137,8 @@ pub enum Rejection {
         /// Why, for people.
         problem: String,
     },
+    /// More is taken than the limit would be.
+    BelowUse(BelowUse),
     /// No room: every blocking (scope, resource), from the root down.
     Denied(Vec<Blocking>),
     /// Together with what is taken already, the amount has more digits than can be counted exactly.
@@ -78,6 +153,15 @@ pub enum Rejection {
         /// Ids made from this time on are accepted.
         oldest_accepted_ms: LogTime,
     },
+    /// Of several commands under one request, one was not carried out, and so none was.
+    PartFailed {
+        /// Its position, from 0.
+        index: u32,
+        /// Its name.
+        command: Arc<str>,
+        /// Why.
+        rejection: Box<Rejection>,
+    },
 }
 
 impl Rejection {
@@ -88,10 +172,23 @@ impl Rejection {
             Self::UnknownResources(items) => items.len(),
             Self::UnknownQuotas(items) | Self::Uncountable(items) => items.len(),
             Self::Locked(items) => items.len(),
+            Self::InUse(items) => items.len(),
+            Self::OnLoan(items) => items.len(),
+            Self::HoldTooSmall { lines, .. } => lines.len(),
+            Self::PartFailed { rejection, .. } => 1 + rejection.items(),
             Self::SequenceMismatch(items) => items.len(),
             Self::Denied(items) => items.len(),
             Self::Malformed(_)
             | Self::UnknownHold(_)
+            | Self::UnknownTemplate(_)
+            | Self::UnknownSchedule { .. }
+            | Self::HasChildren { .. }
+            | Self::TemplateVersionMismatch { .. }
+            | Self::SchemaConflict { .. }
+            | Self::ScheduleConflict { .. }
+            | Self::TransferNotAllowed(_)
+            | Self::TtlTooLong { .. }
+            | Self::BelowUse(_)
             | Self::ScopeExists(_)
             | Self::ResourceExists(_)
             | Self::HoldClosed { .. }
@@ -140,11 +237,50 @@ pub struct Mismatch {
     pub actual: u64,
 }
 
+/// A line of a hold that has less than is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooSmall {
+    /// Where, and of what.
+    pub quota: QuotaName,
+    /// What was asked for.
+    pub asked: Decimal,
+    /// What is live of it.
+    pub live: Decimal,
+}
+
+/// What is taken of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Where, and of what.
+    pub quota: QuotaName,
+    /// Committed use.
+    pub used: Decimal,
+    /// Reserved use.
+    pub held: Decimal,
+}
+
+/// More is taken than a limit would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BelowUse {
+    /// What is taken, and where.
+    pub taken: Taken,
+    /// The effective limit that was asked for.
+    pub limit: Decimal,
+    /// used + held − limit.
+    pub over_by: Decimal,
+}
+
 /// Which rule blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// The hard limit.
+    /// The effective limit: hard × overcommit.
     HardLimit,
+    /// The ceiling of a burst.
+    BurstLimit,
+    /// The effective limit, because the time of a burst is up.
+    BurstEnded,
+    /// The soft limit: a warning, or a denial because its grace is up.
+    SoftLimit,
 }
 
 /// One (scope, resource) without room for what is asked of it.
@@ -154,7 +290,7 @@ pub struct Blocking {
     pub quota: QuotaName,
     /// The rule.
     pub rule: Rule,
-    /// The limit.
+    /// The ceiling of that rule.
     pub limit: Decimal,
     /// Committed use.
     pub used: Decimal,
@@ -166,4 +302,7 @@ pub struct Blocking {
     pub shortfall: Decimal,
     /// False when the request exceeds the limit itself or, of a budget, what is not yet spent of it.
     pub waiting_can_help: bool,
+    /// The earliest log time at which it fits if nothing else happens, as far as it is known from
+    /// holds that expire, overrides that begin or end and changes that are scheduled.
+    pub fits_at: Option<LogTime>,
 }

@@ -24,8 +24,8 @@ pub const WINDOW_MS: u64 = 60 * 60 * 1000;
 /// far ahead would push out those of everyone else.
 pub const AHEAD_MS: u64 = 60 * 1000;
 
-/// How much is remembered at most: a grant counts 1, a rejection 2 and 1 for each thing that it
-/// names. Some 128 bytes each.
+/// How much is remembered at most: a grant counts 1, a rejection 2, and each 1 for every
+/// thing that it names. Some 128 bytes each.
 pub const CAPACITY: usize = 2_000_000;
 
 /// First 16 bytes of the SHA-256 of the command.
@@ -99,7 +99,10 @@ pub struct Decided {
 
 impl Decided {
     fn weight(&self) -> usize {
-        self.verdict.as_ref().err().map_or(1, |rejection| 2 + rejection.items())
+        match &self.verdict {
+            Ok(grant) => 1 + grant.items(),
+            Err(rejection) => 2 + rejection.items(),
+        }
     }
 }
 

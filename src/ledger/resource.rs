@@ -62,6 +62,15 @@ pub(crate) fn catalogue() -> Vec<Resource> {
         ("memory_gb", "GB", 3, ResourceKind::Capacity),
         ("vcpus", "vCPU", 3, ResourceKind::Capacity),
         ("instances", "instance", 0, ResourceKind::Capacity),
+        ("volumes", "volume", 0, ResourceKind::Capacity),
+        ("snapshots", "snapshot", 0, ResourceKind::Capacity),
+        ("backups", "backup", 0, ResourceKind::Capacity),
+        ("bandwidth_mbps", "Mbit/s", 3, ResourceKind::Capacity),
+        ("connections", "connection", 0, ResourceKind::Capacity),
+        ("load_balancers", "load balancer", 0, ResourceKind::Capacity),
+        ("floating_ips", "address", 0, ResourceKind::Capacity),
+        ("api_calls", "call", 0, ResourceKind::Budget),
+        ("cost_usd", "USD", 2, ResourceKind::Budget),
     ]
     .into_iter()
     .map(|(name, unit, decimals, kind)| Resource {

@@ -3,13 +3,19 @@
 //! A row is a value of one key; all rows together are the whole state, in one order. This file
 //! knows rows, not bytes: their encoding is the codec's.
 
+use std::sync::Arc;
+
 use super::LogTime;
 use super::Revision;
+use super::evolve::deadline_of;
 use super::hold::Closing;
 use super::hold::Hold;
 use super::hold::HoldId;
+use super::labels::Labels;
+use super::name::MAX_DEPTH;
 use super::name::Name;
 use super::name::Path;
+use super::promise::limit_of;
 use super::request::Decided;
 use super::request::RequestId;
 use super::resource::Resource;
@@ -17,7 +23,16 @@ use super::resource::ResourceId;
 use super::scope::Account;
 use super::scope::Scope;
 use super::scope::ScopeId;
+use super::state::Due;
 use super::state::State;
+use super::template;
+use super::template::Template;
+use super::transfer::Transfer;
+use super::tree::TreeRules;
+
+/// The number of a template, given in the order in which they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateId(pub u32);
 
 /// Which row. The order of the variants and their fields is the order of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +41,14 @@ pub enum RowKey {
     Ledger,
     /// A resource.
     Resource(ResourceId),
+    /// A template.
+    Template(TemplateId),
     /// A scope, without its use.
     Scope(ScopeId),
     /// Use and quota of a resource at a scope.
     Account(ScopeId, ResourceId),
+    /// A transfer that will go back.
+    Transfer(Revision),
     /// A live hold.
     Hold(HoldId),
     /// A closed hold, by the revision that closed it.
@@ -54,19 +73,29 @@ pub enum Row {
     },
     /// Of [`RowKey::Resource`].
     Resource(ResourceId, Resource),
+    /// Of [`RowKey::Template`].
+    Template(TemplateId, Arc<Template>),
     /// Of [`RowKey::Scope`].
     Scope {
         /// Its number.
         id: ScopeId,
         /// The last segment of its path.
         name: String,
-        /// The scope above.
+        /// The scope above; it may have a greater number when this one was moved.
         parent: Option<ScopeId>,
         /// What its level is called.
         kind: Name,
+        /// To find it by.
+        labels: Labels,
+        /// Of a root: what holds for its tree.
+        rules: Option<TreeRules>,
+        /// The template that was last applied to it.
+        template: Option<template::Applied>,
     },
     /// Of [`RowKey::Account`].
     Account(ScopeId, Account),
+    /// Of [`RowKey::Transfer`].
+    Transfer(Transfer),
     /// Of [`RowKey::Hold`].
     Hold(Hold),
     /// Of [`RowKey::Closed`].
@@ -81,8 +110,10 @@ impl Row {
         match self {
             Self::Ledger { .. } => RowKey::Ledger,
             Self::Resource(id, _) => RowKey::Resource(*id),
+            Self::Template(id, _) => RowKey::Template(*id),
             Self::Scope { id, .. } => RowKey::Scope(*id),
             Self::Account(scope, account) => RowKey::Account(*scope, account.resource),
+            Self::Transfer(transfer) => RowKey::Transfer(transfer.id),
             Self::Hold(hold) => RowKey::Hold(hold.id),
             Self::Closed(closing) => RowKey::Closed(closing.revision),
             Self::Request(id, _) => RowKey::Request(*id),
@@ -116,12 +147,16 @@ impl State {
             RowKey::Resource(id) => {
                 self.resources.get(id.0 as usize).map(|resource| Row::Resource(id, resource.clone()))
             }
-            RowKey::Scope(id) => self.scopes.get(id.0 as usize)?.as_ref().map(scope_row),
+            RowKey::Template(id) => {
+                self.templates.get(id.0 as usize).map(|template| Row::Template(id, template.clone()))
+            }
+            RowKey::Scope(id) => self.scopes.get(id.0 as usize)?.as_deref().map(scope_row),
             RowKey::Account(id, resource) => {
-                let scope = self.scopes.get(id.0 as usize)?.as_ref()?;
+                let scope = self.scopes.get(id.0 as usize)?.as_deref()?;
                 scope.account(resource).map(|account| Row::Account(id, account.clone()))
             }
-            RowKey::Hold(id) => self.holds.get(&id).cloned().map(Row::Hold),
+            RowKey::Transfer(id) => self.transfers.get(&id).copied().map(Row::Transfer),
+            RowKey::Hold(id) => self.hold(id).cloned().map(Row::Hold),
             RowKey::Closed(revision) => self.closed.at(revision).copied().map(Row::Closed),
             RowKey::Request(id) => self.requests.get(id).cloned().map(|decided| Row::Request(id, decided)),
         }
@@ -130,22 +165,26 @@ impl State {
     /// All rows, in the order of their keys.
     pub fn rows(&self) -> impl Iterator<Item = Row> {
         let resources = (0..).map(ResourceId).zip(&self.resources);
-        let scopes = || self.scopes.iter().flatten();
+        let templates = (0..).map(TemplateId).zip(&self.templates);
+        let scopes = || self.scopes.iter().flatten().map(Box::as_ref);
         std::iter::once(self.ledger_row())
             .chain(resources.map(|(id, resource)| Row::Resource(id, resource.clone())))
+            .chain(templates.map(|(id, template)| Row::Template(id, template.clone())))
             .chain(scopes().map(scope_row))
             .chain(scopes().flat_map(|scope| {
                 scope.accounts.iter().map(|account| Row::Account(scope.id, account.clone()))
             }))
-            .chain(self.holds.values().cloned().map(Row::Hold))
+            .chain(self.transfers.values().copied().map(Row::Transfer))
+            .chain(self.holds.values().map(|hold| Row::Hold((**hold).clone())))
             .chain(self.closed.iter().copied().map(Row::Closed))
             .chain(self.requests.iter().map(|(id, decided)| Row::Request(*id, decided.clone())))
     }
 
     /// The state that has these rows, which must come in the order of their keys.
     pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Result<Self, BadRows> {
-        let mut state = Self::without_resources();
+        let mut state = Self::empty();
         let mut last = None;
+        let mut linked = false;
         for row in rows {
             let key = row.key();
             if last.is_none() && key != RowKey::Ledger {
@@ -155,9 +194,21 @@ impl State {
                 return Err(BadRows(format!("{key:?} is out of order")));
             }
             last = Some(key);
+            // When all scopes are there they find each other, whatever their numbers.
+            if !linked && key > RowKey::Scope(ScopeId(u32::MAX)) {
+                state.link_scopes()?;
+                linked = true;
+            }
             state.load(row)?;
         }
-        if last.is_some() { Ok(state) } else { Err(BadRows("there are none".into())) }
+        if last.is_none() {
+            return Err(BadRows("there are none".into()));
+        }
+        if !linked {
+            state.link_scopes()?;
+        }
+        state.count_promises();
+        Ok(state)
     }
 
     fn load(&mut self, row: Row) -> Result<(), BadRows> {
@@ -173,53 +224,228 @@ impl State {
                     return Err(BadRows(format!("resource {} is out of order", id.0)));
                 }
             }
-            Row::Scope { id, name, parent, kind } => self.load_scope(id, &name, parent, kind)?,
+            Row::Template(id, template) => {
+                if self.add_template(template) != id {
+                    return Err(BadRows(format!("template {} is out of order", id.0)));
+                }
+            }
+            Row::Scope { .. } => self.load_scope(row)?,
             Row::Account(id, account) => {
+                let deadline = deadline_of(&account);
+                self.move_policy_deadline(Due::Quota(id, account.resource), None, deadline);
+                let scope = self.loaded_scope(id)?;
                 // In the order of their resources, because the rows are.
-                self.loaded_scope(id)?.accounts.push(account);
+                scope.accounts.reserve_exact(1);
+                scope.accounts.push(account);
             }
-            Row::Hold(hold) => {
-                self.holds.insert(hold.id, hold);
-            }
-            Row::Closed(closing) => {
-                self.closed.insert(closing);
-            }
+            Row::Transfer(transfer) => self.put_transfer(transfer),
+            Row::Hold(hold) => self.put_hold(hold),
+            Row::Closed(closing) => self.closed.insert(closing),
             Row::Request(id, decided) => self.requests.load(id, decided),
         }
         Ok(())
     }
 
-    fn load_scope(
-        &mut self,
-        id: ScopeId,
-        name: &str,
-        parent: Option<ScopeId>,
-        kind: Name,
-    ) -> Result<(), BadRows> {
-        let path = match parent {
-            Some(parent) => {
-                let above = self.loaded_scope(parent)?;
-                above.children.insert(name.into(), id);
-                above.path.child(name)
-            }
-            None => {
-                self.trees.insert(name.into(), id);
-                Path::parse(name).map_err(|error| BadRows(format!("scope {} {error}", id.0)))?
-            }
+    /// Takes in a scope without its place: that follows when all of them are there.
+    fn load_scope(&mut self, row: Row) -> Result<(), BadRows> {
+        let Row::Scope { id, name, parent, kind, labels, rules, template } = row else {
+            unreachable!("only rows of scopes are loaded here");
         };
+        if parent.is_none() != rules.is_some() {
+            return Err(BadRows(format!("scope {}: a root has rules, and only a root", id.0)));
+        }
+        let path = Path::parse(&name).map_err(|error| BadRows(format!("scope {} {error}", id.0)))?;
+        if path.parent().is_some() {
+            return Err(BadRows(format!("scope {} has a path for a name", id.0)));
+        }
         let slot = self
             .scopes
             .get_mut(id.0 as usize)
             .ok_or_else(|| BadRows(format!("scope {} is beyond the last", id.0)))?;
-        *slot = Some(Scope { id, path, kind, parent, children: Default::default(), accounts: Vec::new() });
+        *slot = Some(Box::new(Scope {
+            id,
+            path,
+            kind,
+            parent,
+            children: Default::default(),
+            labels,
+            rules: rules.map(Box::new),
+            template: template.map(Box::new),
+            accounts: Vec::new(),
+        }));
         Ok(())
+    }
+
+    /// Hangs every scope below its parent and gives it its path, from the roots down.
+    fn link_scopes(&mut self) -> Result<(), BadRows> {
+        let scopes: Vec<(ScopeId, Box<str>, Option<ScopeId>)> = self
+            .scopes
+            .iter()
+            .flatten()
+            .map(|scope| (scope.id, scope.path.name().into(), scope.parent))
+            .collect();
+        let count = scopes.len();
+        for (id, name, parent) in scopes {
+            let siblings = match parent {
+                Some(parent) => &mut self.loaded_scope(parent)?.children,
+                None => &mut self.trees,
+            };
+            if siblings.insert(name, id).is_some() {
+                return Err(BadRows(format!("scope {} has the name of a sibling", id.0)));
+            }
+        }
+        let mut level: Vec<ScopeId> = self.trees.values().copied().collect();
+        for root in &level {
+            let path = self.scope(*root).path.clone();
+            self.paths.insert(&path, *root);
+        }
+        let mut placed = level.len();
+        for _ in 1..MAX_DEPTH {
+            let mut below = Vec::new();
+            for id in level {
+                let path = self.scope(id).path.clone();
+                let children: Vec<ScopeId> = self.scope(id).children.values().copied().collect();
+                for child in children {
+                    let scope = self.scope_mut(child);
+                    let path = path.child(scope.path.name());
+                    scope.path = path.clone();
+                    self.paths.insert(&path, child);
+                    below.push(child);
+                }
+            }
+            placed += below.len();
+            level = below;
+        }
+        if placed == count {
+            Ok(())
+        } else {
+            Err(BadRows("some scopes hang in no tree, or too deep in one".into()))
+        }
+    }
+
+    fn count_promises(&mut self) {
+        let mut promises = Vec::new();
+        for scope in self.scopes.iter().flatten() {
+            for account in &scope.accounts {
+                if let Some(limit) = limit_of(Some(account)) {
+                    promises.push((scope.parent, account.resource, limit));
+                }
+            }
+        }
+        for (parent, resource, limit) in promises {
+            self.promise_more(parent, resource, limit);
+        }
     }
 
     fn loaded_scope(&mut self, id: ScopeId) -> Result<&mut Scope, BadRows> {
         self.scopes
             .get_mut(id.0 as usize)
-            .and_then(Option::as_mut)
+            .and_then(Option::as_deref_mut)
             .ok_or_else(|| BadRows(format!("scope {} is missing", id.0)))
+    }
+
+    /// Takes back everything since rows began to be kept, last change first.
+    pub(super) fn roll_back(&mut self) {
+        let undo = self.undo.take().expect("what is taken back was kept");
+        for (key, row) in undo.into_iter().rev() {
+            self.put_back(key, row);
+        }
+    }
+
+    /// Makes a row what it was. Rows come back in the reverse order of their changes, so that what
+    /// a row needs is there.
+    fn put_back(&mut self, key: RowKey, row: Option<Row>) {
+        match (key, row) {
+            (RowKey::Ledger, Some(Row::Ledger { revision, time, next_scope, .. })) => {
+                self.revision = revision;
+                self.time = time;
+                self.scopes.truncate(next_scope.0 as usize);
+            }
+            (RowKey::Resource(_), None) => {
+                let resource = self.resources.pop().expect("a new resource is the last one");
+                self.resource_ids.remove(&resource.name);
+            }
+            (RowKey::Template(_), None) => {
+                let template = self.templates.pop().expect("a new template is the last one");
+                self.template_ids.remove(&template.name);
+            }
+            (RowKey::Template(id), Some(Row::Template(_, template))) => {
+                self.templates[id.0 as usize] = template;
+            }
+            (RowKey::Scope(id), None) => self.drop_scope(id),
+            (RowKey::Scope(id), Some(row)) => self.put_back_scope(id, row),
+            (RowKey::Account(id, resource), row) => self.put_back_account(id, resource, row),
+            (RowKey::Transfer(id), None) => self.drop_transfer(id),
+            (RowKey::Transfer(_), Some(Row::Transfer(transfer))) => self.put_transfer(transfer),
+            (RowKey::Hold(id), row) => {
+                if self.holds.contains_key(&id) {
+                    self.drop_hold(id);
+                }
+                if let Some(Row::Hold(hold)) = row {
+                    self.put_hold(hold);
+                }
+            }
+            (RowKey::Closed(revision), None) => self.closed.remove(revision),
+            (RowKey::Closed(_), Some(Row::Closed(closing))) => self.closed.insert(closing),
+            (key, row) => unreachable!("{key:?} never becomes {row:?} again"),
+        }
+    }
+
+    fn put_back_scope(&mut self, id: ScopeId, row: Row) {
+        let Row::Scope { name, parent, labels, rules, template, .. } = &row else {
+            unreachable!("the row of a scope is one");
+        };
+        let path = match parent {
+            Some(parent) => self.scope(*parent).path.child(name),
+            None => Path::parse(name).expect("a root has a name"),
+        };
+        match self.scopes[id.0 as usize].as_mut() {
+            Some(scope) => {
+                scope.labels = labels.clone();
+                scope.rules = rules.clone().map(Box::new);
+                scope.template = template.clone().map(Box::new);
+                if scope.path != path {
+                    self.place_scope(id, &path);
+                }
+            }
+            None => {
+                let siblings = match parent {
+                    Some(parent) => &mut self.scope_mut(*parent).children,
+                    None => &mut self.trees,
+                };
+                siblings.insert(name.as_str().into(), id);
+                self.load_scope(row).expect("the row was made of a scope");
+                self.paths.insert(&path, id);
+                self.scope_mut(id).path = path;
+            }
+        }
+    }
+
+    fn put_back_account(&mut self, id: ScopeId, resource: ResourceId, row: Option<Row>) {
+        let before = self.scope(id).account(resource).and_then(deadline_of);
+        let promised_before = self.promise(id, resource);
+        let accounts = &mut self.scope_mut(id).accounts;
+        let position = accounts.binary_search_by_key(&resource, |account| account.resource);
+        let mut after = None;
+        match (position, row) {
+            (Ok(position), Some(Row::Account(_, account))) => {
+                after = deadline_of(&account);
+                accounts[position] = account;
+            }
+            (Err(position), Some(Row::Account(_, account))) => {
+                after = deadline_of(&account);
+                accounts.insert(position, account);
+            }
+            (Ok(position), None) => {
+                accounts.remove(position);
+            }
+            (Err(_), _) => {}
+            (Ok(_), Some(row)) => unreachable!("{row:?} is no account"),
+        }
+        self.move_policy_deadline(Due::Quota(id, resource), before, after);
+        let promised = self.promise(id, resource);
+        let parent = self.scope(id).parent;
+        self.promise_more(parent, resource, promised - promised_before);
     }
 
     fn ledger_row(&self) -> Row {
@@ -242,6 +468,9 @@ fn scope_row(scope: &Scope) -> Row {
         name: scope.path.name().into(),
         parent: scope.parent,
         kind: scope.kind.clone(),
+        labels: scope.labels.clone(),
+        rules: scope.rules.as_deref().cloned(),
+        template: scope.template.as_deref().cloned(),
     }
 }
 
@@ -250,8 +479,15 @@ mod tests {
     use super::*;
 
     fn scope_row(id: u32, name: &str, parent: Option<u32>) -> Row {
-        let kind = Name::parse("team").expect("a name");
-        Row::Scope { id: ScopeId(id), name: name.into(), parent: parent.map(ScopeId), kind }
+        Row::Scope {
+            id: ScopeId(id),
+            name: name.into(),
+            parent: parent.map(ScopeId),
+            kind: Name::parse("team").expect("a name"),
+            labels: Labels::default(),
+            rules: parent.is_none().then(TreeRules::default),
+            template: None,
+        }
     }
 
     fn account_row(scope: u32, resource: u32) -> Row {
@@ -262,8 +498,8 @@ mod tests {
     fn load(rows: impl IntoIterator<Item = Row>) -> Result<State, BadRows> {
         let ledger =
             Row::Ledger { revision: 2, time: 1, next_scope: ScopeId(2), request_floor: RequestId::default() };
-        let resources = State::default().rows().skip(1).collect::<Vec<_>>();
-        State::from_rows(std::iter::once(ledger).chain(resources).chain(rows))
+        let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
+        State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows))
     }
 
     #[test]
@@ -271,15 +507,27 @@ mod tests {
         let rows =
             [scope_row(0, "a", None), scope_row(1, "b", Some(0)), account_row(0, 1), account_row(1, 0)];
         let state = load(rows.clone()).expect("a state");
-        assert!(state.rows().skip(1 + state.resources().len()).eq(rows));
+        let built_in = 1 + state.resources().len() + state.templates().count();
+        assert!(state.rows().skip(built_in).eq(rows));
+    }
+
+    #[test]
+    fn a_scope_that_was_moved_may_come_before_its_parent() {
+        let rows = [scope_row(0, "a", None), scope_row(1, "c", Some(2)), scope_row(2, "b", Some(0))];
+        let ledger =
+            Row::Ledger { revision: 3, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default() };
+        let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
+        let state = State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows)).expect("a state");
+        assert_eq!(state.scope(ScopeId(1)).path.as_str(), "a/b/c");
     }
 
     #[test]
     fn rows_that_do_not_fit_together_are_refused() {
         let (a, b) = (|| scope_row(0, "a", None), || scope_row(1, "b", Some(0)));
-        let cases: [(&str, Vec<Row>); 7] = [
+        let cases: [(&str, Vec<Row>); 8] = [
             ("a scope twice", vec![a(), a()]),
-            ("a scope before its parent", vec![scope_row(0, "b", Some(1)), scope_row(1, "a", None)]),
+            ("a scope below itself", vec![a(), scope_row(1, "b", Some(1))]),
+            ("two scopes of one name", vec![a(), scope_row(1, "a", None)]),
             ("a scope beyond the last", vec![a(), b(), scope_row(2, "c", Some(0))]),
             ("an account of no scope", vec![a(), account_row(1, 0)]),
             ("an account before another", vec![a(), account_row(0, 1), account_row(0, 0)]),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::amount::Amount;
+use super::labels::Labels;
 use super::name::Name;
 use super::name::Path;
-use super::quota::Limit;
 use super::quota::Quota;
 use super::resource::ResourceId;
+use super::template;
+use super::tree::TreeRules;
 
 /// The number of a scope, given in the order of creation and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,12 @@ pub struct Scope {
     pub parent: Option<ScopeId>,
     /// The scopes directly below, by their last segment.
     pub children: BTreeMap<Box<str>, ScopeId>,
+    /// To find it by.
+    pub labels: Labels,
+    /// Of a root: what holds for its tree.
+    pub rules: Option<Box<TreeRules>>,
+    /// The template that was last applied to it.
+    pub template: Option<Box<template::Applied>>,
     /// Use by resource, ascending. A sorted vector: most scopes count few resources.
     pub(super) accounts: Vec<Account>,
 }
@@ -51,6 +59,8 @@ impl Scope {
         let position = match self.accounts.binary_search_by_key(&resource, |account| account.resource) {
             Ok(position) => position,
             Err(position) => {
+                // Room for what is needed, not for four: there may be a million scopes.
+                self.accounts.reserve_exact(1);
                 self.accounts.insert(position, Account::new(resource, decimals));
                 position
             }
@@ -71,6 +81,8 @@ pub struct Account {
     pub held: Amount,
     /// Raised by every event that touches it.
     pub sequence: u64,
+    /// Raised by every change of the policy, the removal of the quota included; 0 before the first.
+    pub version: u64,
     /// The policy, if one is set.
     pub quota: Option<Box<Quota>>,
 }
@@ -78,7 +90,7 @@ pub struct Account {
 impl Account {
     pub(super) fn new(resource: ResourceId, decimals: u8) -> Self {
         let zero = Amount::zero(decimals);
-        Self { resource, used: zero, held: zero, sequence: 0, quota: None }
+        Self { resource, used: zero, held: zero, sequence: 0, version: 0, quota: None }
     }
 
     /// used + held.
@@ -86,20 +98,17 @@ impl Account {
         self.used.checked_add(self.held).expect("every reservation checked this sum before it was granted")
     }
 
-    /// The limit when it is an amount.
+    /// The effective limit now, when it is an amount.
     pub fn limit(&self) -> Option<Amount> {
-        match self.quota.as_deref()?.limit {
-            Limit::Amount(limit) => Some(limit),
-            Limit::Unlimited | Limit::Inherit => None,
-        }
+        self.quota.as_deref()?.effective()
     }
 
-    /// max(0, limit − used − held); `None` without a limit of its own.
+    /// max(0, effective limit − used − held); `None` without a limit of its own.
     pub fn available(&self) -> Option<Amount> {
         Some(self.limit()?.saturating_sub(self.taken()))
     }
 
-    /// max(0, used + held − limit); `None` without a limit of its own.
+    /// max(0, used + held − effective limit); `None` without a limit of its own.
     pub fn over_by(&self) -> Option<Amount> {
         Some(self.taken().saturating_sub(self.limit()?))
     }

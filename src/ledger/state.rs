@@ -1,9 +1,11 @@
 //! The whole state that rules need, and how it is looked up.
 //!
 //! Everything is ordered: no walk over it depends on addresses or hashes. It changes in `evolve`
-//! and when rows are loaded (`rows`), nowhere else.
+//! and when rows are loaded or put back (`rows`), nowhere else.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::LogTime;
 use super::Revision;
@@ -11,17 +13,25 @@ use super::hold::ClosedHolds;
 use super::hold::Closing;
 use super::hold::Hold;
 use super::hold::HoldId;
+use super::index::PathIndex;
 use super::name::Name;
 use super::name::Path;
+use super::outcome::Grant;
 use super::request::Decided;
 use super::request::RequestId;
 use super::request::RequestTable;
 use super::resource::Resource;
 use super::resource::ResourceId;
 use super::resource::catalogue;
+use super::rows::Row;
 use super::rows::RowKey;
+use super::rows::TemplateId;
 use super::scope::Scope;
 use super::scope::ScopeId;
+use super::template;
+use super::template::Template;
+use super::transfer::Transfer;
+use super::tree::TreeRules;
 
 /// The ledger at one revision. Two states are equal when their rows are.
 #[derive(Debug, Clone)]
@@ -30,22 +40,57 @@ pub struct State {
     pub(super) time: LogTime,
     pub(super) resources: Vec<Resource>,
     pub(super) resource_ids: BTreeMap<Name, ResourceId>,
-    /// By number; a number is never used again.
-    pub(super) scopes: Vec<Option<Scope>>,
+    pub(super) templates: Vec<Arc<Template>>,
+    pub(super) template_ids: BTreeMap<Name, TemplateId>,
+    /// By number. A number is never used again: boxed, so that what is gone leaves little behind.
+    pub(super) scopes: Vec<Option<Box<Scope>>>,
     pub(super) trees: BTreeMap<Box<str>, ScopeId>,
-    pub(super) holds: BTreeMap<HoldId, Hold>,
+    /// Follows from the scopes.
+    pub(super) paths: PathIndex,
+    pub(super) transfers: BTreeMap<Revision, Transfer>,
+    /// Boxed: new holds come at the end, where a map of large values leaves its nodes half empty.
+    pub(super) holds: BTreeMap<HoldId, Box<Hold>>,
     pub(super) closed: ClosedHolds,
     pub(super) requests: RequestTable,
+    /// What is promised directly below a scope: the sum of the first limits on every way down, in
+    /// units; follows from the rows of quotas. Nothing is not kept.
+    pub(super) promised: BTreeMap<(ScopeId, ResourceId), i128>,
+    /// When something is due on quotas and transfers; follows from their rows.
+    pub(super) policy_deadlines: BTreeSet<(LogTime, Due)>,
+    /// When holds expire; follows from their rows.
+    pub(super) hold_deadlines: BTreeSet<(LogTime, HoldId)>,
+    /// What the parts of a request did whose last part has not been folded yet.
+    pub(super) parts: Vec<Grant>,
     /// Rows changed since they were last taken; may name a row more than once.
     pub(super) changed: Vec<RowKey>,
+    /// While a change may have to be taken back: what rows were before, in the order of change.
+    pub(super) undo: Option<Vec<(RowKey, Option<Row>)>>,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Something on a quota: a clock or its schedule.
+    Quota(ScopeId, ResourceId),
+    /// A transfer goes back.
+    Transfer(Revision),
 }
 
 impl Default for State {
     fn default() -> Self {
-        let mut state = Self::without_resources();
+        let mut state = Self::empty();
         for resource in catalogue() {
             let id = state.add_resource(resource);
             state.changed.push(RowKey::Resource(id));
+        }
+        let shipped = template::shipped(|name| {
+            let name = Name::parse(name).expect("a resource has a name");
+            let id = state.resource_id(&name).expect("tiers speak of resources of the catalogue");
+            (id, state.resource(id).decimals)
+        });
+        for template in shipped {
+            let id = state.add_template(Arc::new(template));
+            state.changed.push(RowKey::Template(id));
         }
         // No checkpoint has written these yet.
         state.changed.push(RowKey::Ledger);
@@ -54,19 +99,28 @@ impl Default for State {
 }
 
 impl State {
-    /// An empty ledger without even the built-in resources: what rows are loaded into.
-    pub(super) fn without_resources() -> Self {
+    /// An empty ledger without even what is built in: what rows are loaded into.
+    pub(super) fn empty() -> Self {
         Self {
             revision: 0,
             time: 0,
             resources: Vec::new(),
             resource_ids: BTreeMap::new(),
+            templates: Vec::new(),
+            template_ids: BTreeMap::new(),
             scopes: Vec::new(),
             trees: BTreeMap::new(),
+            paths: PathIndex::default(),
+            transfers: BTreeMap::new(),
             holds: BTreeMap::new(),
             closed: ClosedHolds::default(),
             requests: RequestTable::default(),
+            promised: BTreeMap::new(),
+            policy_deadlines: BTreeSet::new(),
+            hold_deadlines: BTreeSet::new(),
+            parts: Vec::new(),
             changed: Vec::new(),
+            undo: None,
         }
     }
 
@@ -74,6 +128,18 @@ impl State {
         let id = ResourceId(u32::try_from(self.resources.len()).expect("fewer than 2^32 resources"));
         self.resource_ids.insert(resource.name.clone(), id);
         self.resources.push(resource);
+        id
+    }
+
+    /// The number that a new template gets.
+    pub(super) fn next_template(&self) -> TemplateId {
+        TemplateId(u32::try_from(self.templates.len()).expect("fewer than 2^32 templates"))
+    }
+
+    pub(super) fn add_template(&mut self, template: Arc<Template>) -> TemplateId {
+        let id = self.next_template();
+        self.template_ids.insert(template.name.clone(), id);
+        self.templates.push(template);
         id
     }
 
@@ -87,23 +153,29 @@ impl State {
         self.time
     }
 
+    /// When something next happens by itself; what is due already counts.
+    pub fn next_deadline(&self) -> Option<LogTime> {
+        let policy = self.policy_deadlines.first().map(|(time, _)| *time);
+        let hold = self.hold_deadlines.first().map(|(time, _)| *time);
+        policy.into_iter().chain(hold).min()
+    }
+
     /// The scope at a path.
     pub fn scope_at(&self, path: &Path) -> Option<&Scope> {
-        let mut segments = path.segments();
-        let mut id = self.trees.get(segments.next()?)?;
-        for segment in segments {
-            id = self.scope(*id).children.get(segment)?;
-        }
-        Some(self.scope(*id))
+        let id = self.paths.get(path, |id| self.scope(id).path == *path)?;
+        Some(self.scope(id))
     }
 
     /// A scope by its number, which must be of a scope that is there.
     pub fn scope(&self, id: ScopeId) -> &Scope {
-        self.scopes.get(id.0 as usize).and_then(Option::as_ref).expect("a scope number names a scope")
+        self.scopes.get(id.0 as usize).and_then(Option::as_deref).expect("a scope number names a scope")
     }
 
     pub(super) fn scope_mut(&mut self, id: ScopeId) -> &mut Scope {
-        self.scopes.get_mut(id.0 as usize).and_then(Option::as_mut).expect("a scope number names a scope")
+        self.scopes
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_deref_mut)
+            .expect("a scope number names a scope")
     }
 
     /// A scope and its ancestors, from itself up to the root.
@@ -111,12 +183,28 @@ impl State {
         std::iter::successors(Some(self.scope(id)), |scope| scope.parent.map(|parent| self.scope(parent)))
     }
 
+    /// Whether a scope is another one or lies below it.
+    pub fn is_within(&self, id: ScopeId, above: ScopeId) -> bool {
+        self.path_up(id).any(|scope| scope.id == above)
+    }
+
     /// A scope and everything below it, each before its children, children by name.
     pub fn subtree(&self, id: ScopeId) -> impl Iterator<Item = &Scope> {
+        self.subtree_pruned(id, |_| true)
+    }
+
+    /// A subtree without what lies below scopes for which `descend` says no.
+    pub(super) fn subtree_pruned(
+        &self,
+        id: ScopeId,
+        descend: impl Fn(&Scope) -> bool,
+    ) -> impl Iterator<Item = &Scope> {
         let mut stack = vec![id];
         std::iter::from_fn(move || {
             let scope = self.scope(stack.pop()?);
-            stack.extend(scope.children.values().rev());
+            if descend(scope) {
+                stack.extend(scope.children.values().rev());
+            }
             Some(scope)
         })
     }
@@ -124,6 +212,12 @@ impl State {
     /// The roots of all trees, by name.
     pub fn trees(&self) -> impl Iterator<Item = &Scope> {
         self.trees.values().map(|id| self.scope(*id))
+    }
+
+    /// What holds for the tree of a scope.
+    pub fn rules(&self, id: ScopeId) -> &TreeRules {
+        let root = self.path_up(id).last().expect("a path has a root");
+        root.rules.as_deref().expect("the root of a tree has its rules")
     }
 
     /// A resource by its number, which must be of a registered resource.
@@ -141,14 +235,29 @@ impl State {
         &self.resources
     }
 
+    /// A template by its name.
+    pub fn template(&self, name: &Name) -> Option<&Arc<Template>> {
+        self.templates.get(self.template_ids.get(name)?.0 as usize)
+    }
+
+    /// All templates, by name.
+    pub fn templates(&self) -> impl Iterator<Item = &Arc<Template>> {
+        self.template_ids.values().map(|id| &self.templates[id.0 as usize])
+    }
+
+    /// The transfers that will go back, oldest first.
+    pub fn transfers(&self) -> impl Iterator<Item = &Transfer> {
+        self.transfers.values()
+    }
+
     /// A live hold.
     pub fn hold(&self, id: HoldId) -> Option<&Hold> {
-        self.holds.get(&id)
+        self.holds.get(&id).map(Box::as_ref)
     }
 
     /// Live holds from an id on, oldest first.
     pub fn holds_from(&self, id: HoldId) -> impl Iterator<Item = &Hold> {
-        self.holds.range(id..).map(|(_, hold)| hold)
+        self.holds.range(id..).map(|(_, hold)| &**hold)
     }
 
     /// How a hold ended, if it did so not long ago.

@@ -4,6 +4,8 @@
 //! | file | subject |
 //! |---|---|
 //! | `propose` | many callers' commands become one log entry, or one call to the leader |
+//! | `time` | what time it is: the stamp of every entry |
+//! | `tick` | an entry when something is due and nobody sends a command |
 //! | `read` | read index, once for all who wait |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
@@ -19,22 +21,30 @@ pub mod newcomer;
 mod propose;
 mod read;
 pub mod relay;
+mod tick;
+mod time;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout_at;
 
+use self::read::ReadPoint;
 use crate::clock::Clock;
+use crate::ledger;
+use crate::ledger::LogTime;
 use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::ledger::Revision;
+use crate::ledger::State;
 use crate::proto::v1;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -104,6 +114,8 @@ pub struct Parts {
     pub faults: Faults,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// How far the clock may be from what time it must be, in milliseconds, to be followed.
+    pub max_clock_step_ms: u64,
     /// For jitter.
     pub rng: Arc<dyn Rng>,
 }
@@ -113,7 +125,10 @@ pub struct Node {
     parts: Parts,
     proposals: propose::Queue,
     reads: read::Queue,
+    time: time::Time,
     progress: watch::Receiver<Progress>,
+    /// One preview at a time.
+    previews: Semaphore,
 }
 
 impl Node {
@@ -121,10 +136,13 @@ impl Node {
     pub fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Arc<Self> {
         let (proposals, proposed) = propose::queue();
         let (reads, waiting) = read::queue();
+        let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
-        let node = Arc::new(Self { parts, proposals, reads, progress });
+        let previews = Semaphore::new(1);
+        let node = Arc::new(Self { parts, proposals, reads, time, progress, previews });
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
+        tasks.spawn(tick::run(Arc::downgrade(&node)));
         node
     }
 
@@ -146,19 +164,76 @@ impl Node {
         })
     }
 
+    /// What a request would lead to now, after everything that was acknowledged anywhere before the
+    /// call, at the time that the leader believes. `look` sees the state after it and what was
+    /// decided; then everything is as it was before.
+    pub async fn preview_with<T>(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        look: impl FnOnce(&State, &ledger::Applied) -> T,
+    ) -> Result<T, Error> {
+        // While one is looked at nothing is applied on this node: they take turns, so that entries
+        // come in between.
+        let turn = self.previews.acquire();
+        let Ok(Ok(_turn)) = timeout_at(deadline, turn).await else {
+            return Err(Error::unavailable(
+                "too many previews are waiting; try again later, or another node",
+            ));
+        };
+        let time = self.linearize(deadline).await?;
+        Ok(self.parts.applied.preview_with(time, request, look))
+    }
+
     /// Has a request decided, by this node or through the leader, and returns its outcome.
     pub async fn decide(&self, request: Request, deadline: Instant) -> Result<Outcome, Error> {
-        self.until(deadline, || self.proposals.propose(request.clone(), deadline, false)).await
+        let mut results = self.decide_all(vec![request], deadline).await;
+        results.pop().expect("every request has a result")
+    }
+
+    /// Has requests decided in their order, together as far as possible; returns one result for
+    /// each. The first that is not decided is the last that was tried, except that a request which
+    /// can never be decided does not stand in the way of those after it.
+    pub async fn decide_all(&self, requests: Vec<Request>, deadline: Instant) -> Vec<Result<Outcome, Error>> {
+        let refused: Vec<Option<Error>> =
+            requests.iter().map(|request| propose::check_size(request).err()).collect();
+        let possible = requests.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        let mut left: VecDeque<Request> = possible.map(|(request, _)| request).collect();
+        let mut outcomes = Vec::with_capacity(left.len());
+        let mut retry = Retry::until(deadline);
+        let undecided = loop {
+            // What is sent again has the same ids, and what was decided is not sent again.
+            let again = left.iter().cloned().collect();
+            let propose::Decided { outcomes: decided, error } =
+                self.proposals.propose(again, deadline, false).await;
+            left.drain(..decided.len());
+            outcomes.extend(decided);
+            match error {
+                None => break None,
+                Some(error) => {
+                    if let Err(error) = retry.pause(error, &*self.parts.rng).await {
+                        break Some(error);
+                    }
+                }
+            }
+        };
+        let mut outcomes = outcomes.into_iter();
+        let result = |refused| match refused {
+            Some(error) => Err(error),
+            None => outcomes.next().ok_or_else(|| undecided.clone().expect("all are decided, or one is not")),
+        };
+        refused.into_iter().map(result).collect()
     }
 
     /// Waits until this node's state shows everything that was acknowledged anywhere before the
-    /// call.
-    pub async fn linearize(&self, deadline: Instant) -> Result<(), Error> {
-        let index = self.until(deadline, || self.reads.read_index(deadline, false)).await?;
+    /// call. Returns what the leader believed the time to be.
+    pub async fn linearize(&self, deadline: Instant) -> Result<LogTime, Error> {
+        let ReadPoint { index, time } =
+            self.until(deadline, || self.reads.read_index(deadline, false)).await?;
         let mut progress = self.progress.clone();
         let reached = progress.wait_for(|progress| progress.index >= Some(index));
         match timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => Ok(time),
             Ok(Err(_)) => Err(Error::new(ErrorKind::Fault, "this node is stopping")),
             Err(_) => Err(Error::unavailable(format!(
                 "this node has not caught up to log index {index} in time; ask another node or try again"
@@ -172,22 +247,11 @@ impl Node {
         deadline: Instant,
         attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let mut pause = FIRST_PAUSE;
-        let mut earlier = None;
+        let mut retry = Retry::until(deadline);
         loop {
             match attempt().await {
-                Err(error) if error.kind == ErrorKind::Unavailable => {
-                    let pause_now = self.parts.rng.jitter(pause);
-                    let now = Instant::now();
-                    if now + pause_now >= deadline {
-                        // That time ran out says less than what kept it from working before.
-                        return Err(earlier.filter(|_| now >= deadline).unwrap_or(error));
-                    }
-                    earlier = Some(error);
-                    sleep(pause_now).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                result => return result,
+                Ok(done) => return Ok(done),
+                Err(error) => retry.pause(error, &*self.parts.rng).await?,
             }
         }
     }
@@ -221,5 +285,35 @@ impl Node {
         } else {
             "this node belongs to no cluster yet; when all members run, form it with: quorate cluster init"
         })
+    }
+}
+
+/// Trying again, with pauses that grow.
+struct Retry {
+    deadline: Instant,
+    pause: Duration,
+    earlier: Option<Error>,
+}
+
+impl Retry {
+    fn until(deadline: Instant) -> Self {
+        Self { deadline, pause: FIRST_PAUSE, earlier: None }
+    }
+
+    /// Waits before the next attempt, or returns why there is none.
+    async fn pause(&mut self, error: Error, rng: &dyn Rng) -> Result<(), Error> {
+        if error.kind != ErrorKind::Unavailable {
+            return Err(error);
+        }
+        let pause = rng.jitter(self.pause);
+        let now = Instant::now();
+        if now + pause >= self.deadline {
+            // That time ran out says less than what kept it from working before.
+            return Err(self.earlier.take().filter(|_| now >= self.deadline).unwrap_or(error));
+        }
+        self.earlier = Some(error);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        sleep(pause).await;
+        Ok(())
     }
 }

@@ -1,10 +1,18 @@
 //! Proposing: the commands that arrive while earlier ones are on their way to disk become one log
 //! entry. No timer delays a lone command.
+//!
+//! Commands come in groups: what one caller sends at once stays in order, is admitted as a whole
+//! or not at all, and becomes as few entries as possible. A group without commands is a *tick*: it
+//! only wants log time to go on, and rides on whatever entry is next.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
 use openraft::errors::RaftError;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -13,20 +21,27 @@ use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use super::Error;
+use super::ErrorKind;
 use super::Node;
 use crate::codec::batch;
 use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::raft::Payload;
 
-/// How many commands may wait. A client that finds it full is told so at once.
+/// How many commands may wait or be under way. A client that finds it full is told so at once.
 const QUEUE: usize = 65_536;
+
+/// How many bytes of the log they may take.
+const QUEUE_BYTES: usize = 64 << 20;
 
 /// Most commands in one log entry.
 const MAX_COMMANDS: usize = 8_192;
 
-/// A log entry is closed when it has this many bytes.
+/// A log entry is closed when it has this many bytes. A command that is larger has one to itself.
 const MAX_BYTES: usize = 1 << 20;
+
+/// Most bytes of one command in the log.
+const MAX_COMMAND_BYTES: usize = 4 << 20;
 
 /// How many log entries may be under way: one on its way to disk while the next is replicated.
 const IN_FLIGHT: usize = 2;
@@ -35,114 +50,232 @@ const IN_FLIGHT: usize = 2;
 /// from the beginning, perhaps with another leader: a leader that is cut off never answers.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// A command that waits for its outcome.
-pub(super) struct Pending {
-    request: Request,
-    deadline: Instant,
-    /// It comes from another node that took this one for the leader: not to be sent on.
-    relayed: bool,
-    reply: oneshot::Sender<Result<Outcome, Error>>,
+/// What became of a group.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// Of its first commands, in order; of all of them when there is no error.
+    pub outcomes: Vec<Outcome>,
+    /// Why the others have no outcome. `Unavailable` means that they may be tried again.
+    pub error: Option<Error>,
 }
 
-impl Pending {
-    fn answer(self, result: Result<Outcome, Error>) {
-        // A caller whose deadline has passed no longer listens.
-        drop(self.reply.send(result));
+impl From<Error> for Decided {
+    fn from(error: Error) -> Self {
+        Self { outcomes: Vec::new(), error: Some(error) }
     }
 }
 
-/// Where commands wait.
-pub(super) struct Queue(mpsc::Sender<Pending>);
+/// Commands of one caller that wait for their outcomes.
+pub(super) struct Pending {
+    /// Those without an outcome, each with its bytes in the log.
+    requests: VecDeque<(Request, usize)>,
+    outcomes: Vec<Outcome>,
+    deadline: Instant,
+    /// It comes from another node that took this one for the leader, or is of use to a leader only:
+    /// not to be sent on.
+    stays: bool,
+    reply: oneshot::Sender<Decided>,
+    /// Its place in the queue, given back when it is answered.
+    _room: Option<Room>,
+}
 
-pub(super) fn queue() -> (Queue, mpsc::Receiver<Pending>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Queue(sender), receiver)
+impl Pending {
+    fn answer(self, error: Option<Error>) {
+        assert!(error.is_some() || self.requests.is_empty(), "every command of a group has an outcome");
+        // A caller whose deadline has passed no longer listens.
+        drop(self.reply.send(Decided { outcomes: self.outcomes, error }));
+    }
+}
+
+/// A place in the queue.
+struct Room {
+    _commands: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Where commands wait.
+pub(super) struct Queue {
+    groups: mpsc::UnboundedSender<Pending>,
+    commands: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+pub(super) fn queue() -> (Queue, mpsc::UnboundedReceiver<Pending>) {
+    let (groups, receiver) = mpsc::unbounded_channel();
+    let [commands, bytes] = [QUEUE, QUEUE_BYTES].map(|room| Arc::new(Semaphore::new(room)));
+    (Queue { groups, commands, bytes }, receiver)
+}
+
+/// Refuses a command that no log entry has room for.
+pub(super) fn check_size(request: &Request) -> Result<(), Error> {
+    match batch::size(request) {
+        size if size <= MAX_COMMAND_BYTES => Ok(()),
+        size => Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "the command takes {size} bytes; a log entry has room for {MAX_COMMAND_BYTES}, \
+                 so divide it into several"
+            ),
+        )),
+    }
 }
 
 impl Queue {
-    /// Has a command proposed once. `Unavailable` means that it may be tried again.
-    pub(super) async fn propose(
+    /// Has commands proposed once, in order.
+    pub(super) async fn propose(&self, requests: Vec<Request>, deadline: Instant, relayed: bool) -> Decided {
+        let requests: VecDeque<_> = requests
+            .into_iter()
+            .map(|request| {
+                let size = batch::size(&request);
+                (request, size)
+            })
+            .collect();
+        let Some((first, _)) = requests.front() else {
+            return Decided { outcomes: Vec::new(), error: None };
+        };
+        let id = first.id;
+        let room = match self.admit(requests.len(), requests.iter().map(|(_, size)| size).sum()) {
+            Ok(room) => room,
+            Err(error) => return error.into(),
+        };
+        let what = if requests.len() == 1 {
+            format!("the command takes effect is unknown; repeat it with the same request_id {id}")
+        } else {
+            format!(
+                "the commands take effect is unknown; repeat them with the same request_ids, from {id} on,"
+            )
+        };
+        self.enqueue(requests, deadline, relayed, Some(room), || {
+            format!("no decision in time: whether {what} to find out")
+        })
+        .await
+    }
+
+    /// Has log time go on, on a leader. No queue is too full for it: there is one at a time.
+    pub(super) async fn tick(&self, deadline: Instant) -> Result<(), Error> {
+        let why = || "no majority of nodes stored the tick in time".to_owned();
+        let decided = self.enqueue(VecDeque::new(), deadline, true, None, why).await;
+        decided.error.map_or(Ok(()), Err)
+    }
+
+    async fn enqueue(
         &self,
-        request: Request,
+        requests: VecDeque<(Request, usize)>,
         deadline: Instant,
-        relayed: bool,
-    ) -> Result<Outcome, Error> {
-        let (reply, outcome) = oneshot::channel();
-        let id = request.id;
-        self.0.try_send(Pending { request, deadline, relayed, reply }).map_err(|_| {
-            Error::unavailable(format!("{QUEUE} commands are waiting; this node is overloaded"))
-        })?;
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::unavailable("this node is stopping")),
-            Err(_) => Err(Error::unavailable(format!(
-                "no decision in time: whether the command takes effect is unknown; \
-                 repeat it with the same request_id {id} to find out"
-            ))),
+        stays: bool,
+        room: Option<Room>,
+        too_late: impl FnOnce() -> String,
+    ) -> Decided {
+        let stopping = || Error::unavailable("this node is stopping").into();
+        let (reply, decided) = oneshot::channel();
+        let outcomes = Vec::with_capacity(requests.len());
+        let pending = Pending { requests, outcomes, deadline, stays, reply, _room: room };
+        if self.groups.send(pending).is_err() {
+            return stopping();
         }
+        match timeout_at(deadline, decided).await {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(_)) => stopping(),
+            Err(_) => Error::unavailable(too_late()).into(),
+        }
+    }
+
+    /// Room for all of a group, or for nothing of it.
+    fn admit(&self, commands: usize, bytes: usize) -> Result<Room, Error> {
+        if commands > QUEUE || bytes > QUEUE_BYTES {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "{commands} commands of {bytes} bytes are too much at once; send at most {QUEUE} \
+                     of {QUEUE_BYTES} bytes together"
+                ),
+            ));
+        }
+        let take = |room: &Arc<Semaphore>, wanted: usize| {
+            let wanted = u32::try_from(wanted).expect("compared above");
+            Arc::clone(room).try_acquire_many_owned(wanted).ok()
+        };
+        let both = take(&self.commands, commands).zip(take(&self.bytes, bytes));
+        both.map(|(commands, bytes)| Room { _commands: commands, _bytes: bytes }).ok_or_else(|| {
+            let waiting = QUEUE - self.commands.available_permits();
+            let kilobytes = (QUEUE_BYTES - self.bytes.available_permits()) >> 10;
+            Error::unavailable(format!(
+                "{waiting} commands of {kilobytes} kB are waiting; this node is overloaded: \
+                 send less at once, or try again later"
+            ))
+        })
     }
 }
 
 /// Gathers and carries until the node is gone.
-pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Pending>) {
+pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::UnboundedReceiver<Pending>) {
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() >= IN_FLIGHT {
             under_way.join_next().await;
         }
-        let mut gathered = Vec::new();
-        tokio::select! {
+        let first = tokio::select! {
             _ = under_way.join_next(), if !under_way.is_empty() => continue,
-            received = waiting.recv_many(&mut gathered, MAX_COMMANDS) => {
-                if received == 0 {
-                    return;
-                }
-            }
-        }
-        let Some(node) = node.upgrade() else {
+            first = waiting.recv() => first,
+        };
+        let (Some(first), Some(node)) = (first, node.upgrade()) else {
             return;
         };
+        let gathered = gather(first, &mut waiting);
         under_way.spawn(async move { node.carry(gathered).await });
     }
 }
 
+/// About as many commands as one entry may have, and no group in pieces.
+fn gather(first: Pending, waiting: &mut mpsc::UnboundedReceiver<Pending>) -> VecDeque<Pending> {
+    let mut commands = first.requests.len();
+    let mut gathered = VecDeque::from([first]);
+    while commands < MAX_COMMANDS
+        && let Ok(pending) = waiting.try_recv()
+    {
+        commands += pending.requests.len();
+        gathered.push_back(pending);
+    }
+    gathered
+}
+
 impl Node {
     /// Proposes commands when this node leads, and hands them to the leader otherwise.
-    async fn carry(&self, gathered: Vec<Pending>) {
+    async fn carry(&self, gathered: VecDeque<Pending>) {
         let now = Instant::now();
-        let mut alive = Vec::with_capacity(gathered.len());
+        let mut alive = VecDeque::with_capacity(gathered.len());
         for pending in gathered {
             if pending.deadline > now {
-                alive.push(pending);
+                alive.push_back(pending);
             } else {
-                pending
-                    .answer(Err(Error::unavailable("the deadline passed before the command was proposed")));
+                let problem = "the deadline passed before the command was proposed";
+                pending.answer(Some(Error::unavailable(problem)));
             }
         }
-        if self.parts.raft.is_leader() {
-            for entry in split(alive) {
-                self.propose_entry(entry).await;
-            }
-            return;
+        let leads = self.parts.raft.is_leader();
+        if !leads {
+            // A relayed command that finds no leader here goes back: it is never sent on.
+            let (staying, own): (VecDeque<_>, _) = alive.into_iter().partition(|pending| pending.stays);
+            staying.into_iter().for_each(|pending| pending.answer(Some(self.no_leader())));
+            alive = own;
         }
-        // A relayed command that finds no leader here goes back: it is never sent on.
-        let (relayed, own): (Vec<_>, Vec<_>) = alive.into_iter().partition(|pending| pending.relayed);
-        for pending in relayed {
-            pending.answer(Err(self.no_leader()));
-        }
-        for entry in split(own) {
-            self.relay_entry(entry).await;
+        while !alive.is_empty() {
+            let (entry, counts) = next_entry(&mut alive);
+            let result = if leads {
+                self.propose_entry(&entry).await
+            } else {
+                self.forward(&entry, Instant::now() + ATTEMPT).await
+            };
+            hand_out(&mut alive, &counts, result);
         }
     }
 
-    async fn propose_entry(&self, pending: Vec<Pending>) {
-        let requests: Vec<Request> = pending.iter().map(|pending| pending.request.clone()).collect();
-        // The clock may have been set back, or this leader's may be behind the last one's.
-        let time = self.parts.clock.now_ms().max(self.parts.applied.log_time());
-        let payload = Payload(batch::encode(time, &requests).into());
+    async fn propose_entry(&self, requests: &[Request]) -> Result<Vec<Outcome>, Error> {
+        let stamp = self.stamp().await.ok_or_else(|| self.no_leader())?;
+        let payload = Payload(batch::encode(&stamp, requests).into());
         // Whether an entry without an answer will be committed is not known: asking again will tell.
         let error = match timeout(ATTEMPT, self.parts.raft.client_write(payload)).await {
-            Ok(Ok(response)) => return answer_all(pending, response.data.outcomes),
+            Ok(Ok(response)) => return Ok(response.data.outcomes),
             Ok(Err(RaftError::Fatal(fatal))) => Error::unavailable(format!("this node is stopping: {fatal}")),
             Ok(Err(RaftError::APIError(error))) => {
                 Error::unavailable(format!("this node does not lead: {error}"))
@@ -151,15 +284,8 @@ impl Node {
                 Error::unavailable(format!("no majority of nodes stored the command within {ATTEMPT:?}"))
             }
         };
-        pending.into_iter().for_each(|pending| pending.answer(Err(error.clone())));
-    }
-
-    async fn relay_entry(&self, pending: Vec<Pending>) {
-        let requests: Vec<Request> = pending.iter().map(|pending| pending.request.clone()).collect();
-        match self.forward(&requests, Instant::now() + ATTEMPT).await {
-            Ok(outcomes) => answer_all(pending, outcomes),
-            Err(error) => pending.into_iter().for_each(|pending| pending.answer(Err(error.clone()))),
-        }
+        self.stamp_lost(&stamp).await;
+        Err(error)
     }
 
     /// Decides commands that another node relayed to this one as the leader.
@@ -168,34 +294,202 @@ impl Node {
         requests: Vec<Request>,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, Error> {
-        let decisions = requests.into_iter().map(|request| self.proposals.propose(request, deadline, true));
-        futures_util::future::try_join_all(decisions).await
+        let Decided { outcomes, error } = self.proposals.propose(requests, deadline, true).await;
+        error.map_or(Ok(outcomes), Err)
     }
 }
 
-fn answer_all(pending: Vec<Pending>, outcomes: Vec<Outcome>) {
-    assert_eq!(pending.len(), outcomes.len(), "every command of an entry has one outcome");
-    for (pending, outcome) in pending.into_iter().zip(outcomes) {
-        pending.answer(Ok(outcome));
+/// Takes the commands of the next entry out of the groups, in order, and says how many it took of
+/// each of the first groups.
+fn next_entry(groups: &mut VecDeque<Pending>) -> (Vec<Request>, Vec<usize>) {
+    let mut entry = Vec::new();
+    let mut bytes = 0;
+    let mut counts = Vec::new();
+    for group in groups {
+        let before = entry.len();
+        while let Some((_, size)) = group.requests.front()
+            && (entry.is_empty() || entry.len() < MAX_COMMANDS && bytes + size <= MAX_BYTES)
+        {
+            bytes += size;
+            entry.extend(group.requests.pop_front().map(|(request, _)| request));
+        }
+        let taken = entry.len() - before;
+        if taken > 0 || group.requests.is_empty() {
+            counts.push(taken);
+        }
+        if !group.requests.is_empty() {
+            break;
+        }
+    }
+    (entry, counts)
+}
+
+/// Gives the groups the outcomes of an entry, and answers those that have all they waited for.
+fn hand_out(groups: &mut VecDeque<Pending>, counts: &[usize], result: Result<Vec<Outcome>, Error>) {
+    let outcomes = match result {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            // What keeps an entry from being decided keeps the next one, too. And what comes after a
+            // command without an outcome must not be decided before it.
+            let failed = if error.kind == ErrorKind::Unavailable { groups.len() } else { counts.len() };
+            groups.drain(..failed).for_each(|pending| pending.answer(Some(error.clone())));
+            return;
+        }
+    };
+    assert_eq!(counts.iter().sum::<usize>(), outcomes.len(), "every command of an entry has one outcome");
+    let mut outcomes = outcomes.into_iter();
+    for (group, count) in groups.iter_mut().zip(counts) {
+        group.outcomes.extend(outcomes.by_ref().take(*count));
+    }
+    for _ in counts {
+        if groups.front().is_some_and(|group| group.requests.is_empty())
+            && let Some(done) = groups.pop_front()
+        {
+            done.answer(None);
+        }
     }
 }
 
-/// Cuts commands into log entries of bounded size, in order.
-fn split(pending: Vec<Pending>) -> Vec<Vec<Pending>> {
-    let mut entries: Vec<Vec<Pending>> = Vec::new();
-    let mut bytes = MAX_BYTES;
-    for pending in pending {
-        let size = batch::size(&pending.request);
-        match entries.last_mut() {
-            Some(entry) if bytes + size <= MAX_BYTES => {
-                bytes += size;
-                entry.push(pending);
-            }
-            _ => {
-                bytes = size;
-                entries.push(vec![pending]);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Command;
+    use crate::ledger::RequestId;
+
+    fn request(number: u64, bytes: usize) -> Request {
+        let bits = u128::from(number) << 80 | 7 << 76 | 0b10 << 62;
+        let id = RequestId::from_bytes(bits.to_be_bytes()).expect("a UUIDv7");
+        let command = Command::Release(crate::ledger::command::Release::all(1));
+        Request { id, fingerprint: [0; 16], actor: "x".repeat(bytes).into(), command }
+    }
+
+    fn outcome(request: &Request) -> Outcome {
+        let grant = crate::ledger::Grant::plain(crate::ledger::Granted::Done);
+        Outcome { revision: request.id.time_ms(), replayed: false, verdict: Ok(grant) }
+    }
+
+    struct Group {
+        first: u64,
+        commands: u64,
+        answer: oneshot::Receiver<Decided>,
+    }
+
+    /// Groups of so many commands of so many bytes each; commands are numbered through.
+    fn groups(shapes: &[(u64, usize)]) -> (VecDeque<Pending>, Vec<Group>) {
+        let mut number = 0;
+        let group = |(commands, bytes): &(u64, usize)| {
+            let (reply, answer) = oneshot::channel();
+            let first = number + 1;
+            number += commands;
+            let requests = (first..=number).map(|number| (request(number, *bytes), *bytes)).collect();
+            let deadline = Instant::now() + ATTEMPT;
+            let outcomes = Vec::new();
+            let pending = Pending { requests, outcomes, deadline, stays: false, reply, _room: None };
+            (pending, Group { first, commands: *commands, answer })
+        };
+        shapes.iter().map(group).unzip()
+    }
+
+    /// Carries groups, with the results of `decide`; returns how many commands each entry had.
+    fn carry(
+        groups: &mut VecDeque<Pending>,
+        mut decide: impl FnMut(&[Request]) -> Result<Vec<Outcome>, Error>,
+    ) -> Vec<usize> {
+        let mut entries = Vec::new();
+        while !groups.is_empty() {
+            let (entry, counts) = next_entry(groups);
+            entries.push(entry.len());
+            hand_out(groups, &counts, decide(&entry));
+        }
+        entries
+    }
+
+    fn decide(requests: &[Request]) -> Result<Vec<Outcome>, Error> {
+        Ok(requests.iter().map(outcome).collect())
+    }
+
+    #[track_caller]
+    fn assert_decided(group: Group, commands: u64, error: Option<ErrorKind>) {
+        let decided = group.answer.blocking_recv().expect("it was answered");
+        let revisions: Vec<_> = decided.outcomes.iter().map(|outcome| outcome.revision).collect();
+        assert_eq!(revisions, (group.first..group.first + commands).collect::<Vec<_>>());
+        assert_eq!(decided.error.map(|error| error.kind), error);
+    }
+
+    #[test]
+    fn commands_become_as_few_entries_as_their_number_and_bytes_allow_in_order() {
+        for (shapes, entries) in [
+            (vec![(1, 10), (3, 10), (2, 10)], vec![6]),
+            (vec![(8_192, 10)], vec![8_192]),
+            (vec![(8_000, 10), (8_192, 10), (1, 10)], vec![8_192, 8_001]),
+            (vec![(3, MAX_BYTES / 2), (1, 10)], vec![2, 2]),
+            (vec![(1, 10), (1, MAX_BYTES + 1), (1, 10)], vec![1, 1, 1]),
+            (vec![(2, MAX_COMMAND_BYTES)], vec![1, 1]),
+            // A tick alone is an entry; with others it is none.
+            (vec![(0, 0)], vec![0]),
+            (vec![(0, 0), (2, 10), (0, 0)], vec![2]),
+            (vec![(0, 0), (1, MAX_BYTES), (1, 10), (0, 0)], vec![1, 1]),
+        ] {
+            let (mut pending, answers) = groups(&shapes);
+            assert_eq!(carry(&mut pending, decide), entries, "{shapes:?}");
+            for group in answers {
+                let commands = group.commands;
+                assert_decided(group, commands, None);
             }
         }
     }
-    entries
+
+    #[test]
+    fn what_follows_a_command_without_an_outcome_is_not_proposed() {
+        let (mut pending, mut answers) = groups(&[(1, 10), (3, MAX_BYTES / 2), (1, 10), (0, 0)]);
+        let mut attempts = 0;
+        let entries = carry(&mut pending, |requests| {
+            attempts += 1;
+            if attempts == 1 { decide(requests) } else { Err(Error::unavailable("no leader")) }
+        });
+        assert_eq!(entries, [2, 2]);
+        for (group, decided) in answers.drain(..).zip([1, 1, 0, 0]) {
+            let error = (group.first != 1).then_some(ErrorKind::Unavailable);
+            assert_decided(group, decided, error);
+        }
+    }
+
+    #[test]
+    fn commands_that_make_no_sense_to_the_leader_do_not_stop_the_others() {
+        let (mut pending, mut answers) = groups(&[(1, MAX_BYTES), (1, 10)]);
+        let mut attempts = 0;
+        carry(&mut pending, |requests| {
+            attempts += 1;
+            if attempts == 1 { Err(Error::new(ErrorKind::Invalid, "nonsense")) } else { decide(requests) }
+        });
+        assert_decided(answers.remove(0), 0, Some(ErrorKind::Invalid));
+        assert_decided(answers.remove(0), 1, None);
+    }
+
+    #[test]
+    fn a_group_is_admitted_as_a_whole_or_not_at_all_by_number_and_by_bytes() {
+        let (queue, _receiver) = queue();
+        let kind = |result: Result<Room, Error>| result.err().map(|error| error.kind);
+        let first = queue.admit(QUEUE - 8_192, 1 << 20).expect("there is room");
+        let second = queue.admit(8_192, 1 << 20).expect("there is room");
+        assert_eq!(kind(queue.admit(1, 1)), Some(ErrorKind::Unavailable));
+        drop(second);
+        assert_eq!(kind(queue.admit(8_193, 1)), Some(ErrorKind::Unavailable));
+        assert_eq!(queue.commands.available_permits(), 8_192, "nothing of it was admitted");
+        assert_eq!(kind(queue.admit(1, QUEUE_BYTES)), Some(ErrorKind::Unavailable));
+        assert_eq!(queue.commands.available_permits(), 8_192, "nothing of it was admitted");
+        drop(first);
+        assert_eq!(kind(queue.admit(QUEUE, QUEUE_BYTES)), None);
+        assert_eq!(kind(queue.admit(QUEUE + 1, 1)), Some(ErrorKind::Invalid));
+        assert_eq!(kind(queue.admit(1, QUEUE_BYTES + 1)), Some(ErrorKind::Invalid));
+        assert_eq!(queue.bytes.available_permits(), QUEUE_BYTES, "room is given back");
+    }
+
+    #[test]
+    fn a_command_larger_than_a_log_entry_may_be_is_refused() {
+        assert_eq!(check_size(&request(1, MAX_COMMAND_BYTES - 1_000)), Ok(()));
+        let error = check_size(&request(1, MAX_COMMAND_BYTES)).expect_err("it is too large");
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.problem.contains("4194304"), "{error}");
+    }
 }

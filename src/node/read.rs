@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 
 use super::Error;
 use super::Node;
+use crate::ledger::LogTime;
 
 /// How many reads may wait.
 const QUEUE: usize = 65_536;
@@ -20,11 +21,20 @@ const QUEUE: usize = 65_536;
 /// How long one question to the leader may take; then it is asked anew, of whoever leads then.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
+/// From where on a read shows everything that was acknowledged before it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReadPoint {
+    /// The log index that must have been applied.
+    pub(super) index: u64,
+    /// What the leader believed the time to be.
+    pub(super) time: LogTime,
+}
+
 /// A read that waits for its index.
 pub(super) struct Waiting {
     /// It comes from another node that took this one for the leader.
     relayed: bool,
-    reply: oneshot::Sender<Result<u64, Error>>,
+    reply: oneshot::Sender<Result<ReadPoint, Error>>,
 }
 
 /// Where reads wait.
@@ -36,8 +46,8 @@ pub(super) fn queue() -> (Queue, mpsc::Receiver<Waiting>) {
 }
 
 impl Queue {
-    /// The index a read must have applied that begins now.
-    pub(super) async fn read_index(&self, deadline: Instant, relayed: bool) -> Result<u64, Error> {
+    /// What a read must have applied that begins now.
+    pub(super) async fn read_index(&self, deadline: Instant, relayed: bool) -> Result<ReadPoint, Error> {
         let (reply, index) = oneshot::channel();
         self.0
             .try_send(Waiting { relayed, reply })
@@ -72,7 +82,7 @@ pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Waiting>) 
 }
 
 impl Waiting {
-    fn answer(self, index: Result<u64, Error>) {
+    fn answer(self, index: Result<ReadPoint, Error>) {
         // A caller whose deadline has passed no longer listens.
         drop(self.reply.send(index));
     }
@@ -80,10 +90,15 @@ impl Waiting {
 
 impl Node {
     /// Confirms by a majority that this node still leads.
-    async fn read_index_as_leader(&self) -> Result<u64, Error> {
+    async fn read_index_as_leader(&self) -> Result<ReadPoint, Error> {
         let confirmed = self.parts.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match timeout(ATTEMPT, confirmed).await {
-            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Ok(linearizer)) => {
+                let index = linearizer.read_log_id().index();
+                // Whoever leads no longer is not asked again for that: log time will do.
+                let time = self.believed_time().await.unwrap_or_default();
+                Ok(ReadPoint { index, time })
+            }
             Ok(Err(error)) => {
                 Err(Error::unavailable(format!("this node could not confirm that it leads: {error}")))
             }
@@ -92,7 +107,7 @@ impl Node {
     }
 
     /// The read index, for another node that took this one for the leader.
-    pub(super) async fn read_index_relayed(&self, deadline: Instant) -> Result<u64, Error> {
+    pub(super) async fn read_index_relayed(&self, deadline: Instant) -> Result<ReadPoint, Error> {
         self.reads.read_index(deadline, true).await
     }
 }

@@ -15,8 +15,9 @@ use super::Error;
 use super::ErrorKind;
 use super::Node;
 use super::deadline::deadline;
+use super::read::ReadPoint;
 use crate::codec::batch;
-use crate::codec::rejection;
+use crate::codec::verdict;
 use crate::ledger;
 use crate::ledger::Outcome;
 use crate::proto::peer::v1 as peer;
@@ -72,11 +73,12 @@ pub(super) fn timed<T>(message: T, deadline: Instant) -> Request<T> {
 
 impl Node {
     pub(super) fn relay_client(&self, id: NodeId, member: &Member) -> Result<Client, Error> {
-        let channel = self
-            .parts
-            .peers
-            .channel(id, &member.peer_address, Purpose::Relay)
-            .map_err(|status| answer(&status))?;
+        self.relay_client_on(Purpose::Relay, id, member)
+    }
+
+    fn relay_client_on(&self, purpose: Purpose, id: NodeId, member: &Member) -> Result<Client, Error> {
+        let channel =
+            self.parts.peers.channel(id, &member.peer_address, purpose).map_err(|status| answer(&status))?;
         Ok(RelayClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))
@@ -107,11 +109,27 @@ impl Node {
     }
 
     /// Asks the leader for the read index.
-    pub(super) async fn ask_read_index(&self, deadline: Instant) -> Result<u64, Error> {
+    pub(super) async fn ask_read_index(&self, deadline: Instant) -> Result<ReadPoint, Error> {
         let mut client = self.leader_client()?;
         let request = timed(peer::ReadIndexRequest {}, deadline);
         let reply = client.read_index(request).await.map_err(|status| answer(&status))?;
-        Ok(reply.into_inner().index)
+        let peer::ReadIndexReply { index, time_ms } = reply.into_inner();
+        Ok(ReadPoint { index, time: time_ms })
+    }
+
+    /// Asks another node for its clock: milliseconds since the Unix epoch.
+    pub(super) async fn ask_clock(
+        &self,
+        id: NodeId,
+        member: &Member,
+        deadline: Instant,
+    ) -> Result<u64, Error> {
+        // The connection over which it has just voted: one that nobody used since a partition may
+        // not have noticed yet that it is dead.
+        let mut client = self.relay_client_on(Purpose::Replication, id, member)?;
+        let request = timed(peer::ClockRequest {}, deadline);
+        let reply = client.clock(request).await.map_err(|status| answer(&status))?;
+        Ok(reply.into_inner().clock_ms)
     }
 }
 
@@ -119,7 +137,7 @@ fn encode_outcome(outcome: &Outcome) -> peer::Outcome {
     peer::Outcome {
         revision: outcome.revision,
         replayed: outcome.replayed,
-        verdict: Some(rejection::encode_verdict(&outcome.verdict)),
+        verdict: Some(verdict::encode(&outcome.verdict)),
     }
 }
 
@@ -131,7 +149,7 @@ fn decode_outcome(message: peer::Outcome) -> Result<Outcome, Error> {
     Ok(Outcome {
         revision: message.revision,
         replayed: message.replayed,
-        verdict: rejection::decode_verdict(verdict).map_err(|error| unreadable(&error))?,
+        verdict: verdict::decode(verdict).map_err(|error| unreadable(&error))?,
     })
 }
 
@@ -157,8 +175,13 @@ impl relay_server::Relay for RelayService {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexReply>, Status> {
-        let index = self.0.read_index_relayed(deadline(&request, DEFAULT_TIMEOUT)).await?;
-        Ok(Response::new(peer::ReadIndexReply { index }))
+        let ReadPoint { index, time } =
+            self.0.read_index_relayed(deadline(&request, DEFAULT_TIMEOUT)).await?;
+        Ok(Response::new(peer::ReadIndexReply { index, time_ms: time }))
+    }
+
+    async fn clock(&self, _: Request<peer::ClockRequest>) -> Result<Response<peer::ClockReply>, Status> {
+        Ok(Response::new(peer::ClockReply { clock_ms: self.0.clock_ms() }))
     }
 
     async fn status(

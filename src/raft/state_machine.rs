@@ -44,6 +44,7 @@ use crate::ledger;
 use crate::ledger::Event;
 use crate::ledger::LogTime;
 use crate::ledger::Outcome;
+use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::proto::storage::v1 as storage;
@@ -104,6 +105,20 @@ impl Applied {
     /// The log time of the last entry.
     pub fn log_time(&self) -> LogTime {
         self.current().time
+    }
+
+    /// What a request would lead to at a time, or at that of the last entry if that is later: decides
+    /// it, lets `look` see the state after it and what was decided, and leaves everything as it was.
+    /// Whoever reads or applies waits meanwhile.
+    pub fn preview_with<T>(
+        &self,
+        time: LogTime,
+        request: &Request,
+        look: impl FnOnce(&State, &ledger::Applied) -> T,
+    ) -> T {
+        let mut current = self.current_mut();
+        let time = time.max(current.time);
+        ledger::preview_with(&mut current.state, time, request, look)
     }
 
     /// Tells of every step forward.
@@ -207,11 +222,11 @@ impl Applied {
                 current.membership = StoredMembership::new(Some(log_id), membership);
             }
             EntryPayload::Normal(payload) => {
-                let (time, requests) = batch::decode(&payload.0)?;
+                let (mut stamp, requests) = batch::decode(&payload.0)?;
                 // Also over entries that lead to no event.
-                current.time = current.time.max(time);
-                let time = current.time;
-                let applied = ledger::apply(&mut current.state, time, &requests);
+                current.time = current.time.max(stamp.time);
+                stamp.time = current.time;
+                let applied = ledger::apply(&mut current.state, stamp, &requests);
                 put_events(&mut batch, &applied.events, log_id);
                 outcomes = applied.outcomes;
             }

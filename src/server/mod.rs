@@ -134,6 +134,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
             peers: connections,
             faults: faults.clone(),
             clock: parts.clock,
+            max_clock_step_ms: config.max_clock_step_ms,
             rng: parts.rng,
         },
         &mut tasks,

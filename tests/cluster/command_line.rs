@@ -112,6 +112,56 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     }
 }
 
+/// The lines of the tour in the README, each with the words behind its `#`.
+fn tour() -> Vec<(String, String)> {
+    let readme = include_str!("../../README.md");
+    let block = readme
+        .split("```")
+        .find(|block| block.contains("quorate diff -f"))
+        .expect("the README has a tour of the rules");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
+    let line = |line: &str| {
+        let words = line.strip_prefix("quorate ")?;
+        let (words, said) = words.split_once('#').unwrap_or((words, ""));
+        let words: Vec<&str> = words.split_whitespace().collect();
+        Some((words.join(" ").replace("examples/", examples), said.trim().to_owned()))
+    };
+    block.lines().filter_map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_of_the_rules_goes_as_the_readme_says() {
+    let cluster = Cluster::of_three().await;
+    let shell = Shell::new(&cluster);
+    let tour = tour();
+    assert!(tour.len() > 10, "{tour:?}");
+    for (words, said) in tour {
+        let code = match said.as_str() {
+            said if said.contains("exit code 5") => 5,
+            said if said.starts_with("denied") => 3,
+            _ => 0,
+        };
+        let finished = shell.run(&words).await;
+        assert_eq!(finished.code, Some(code), "{words}: {finished:?}");
+        let shown = [
+            ("with a warning", "warning: example/vision  memory_gb  soft limit 96"),
+            ("nothing to change", "nothing to change"),
+            ("the grace is running", "grace: 3 h 59 min left"),
+            ("what fits: 28", "example/vision:memory_gb=28 of 60"),
+            ("vcpus was changed", "vcpus  template: 8, burst 12 (at most 1 h); here: 12"),
+        ];
+        for (_, expected) in shown.iter().filter(|(mark, _)| said.contains(mark)) {
+            assert!(finished.stdout.contains(expected), "{words}: {finished:?}");
+        }
+    }
+    let plan = shell.answer("export").await;
+    let file = std::env::temp_dir().join(format!("quorate-export-{}.yaml", std::process::id()));
+    std::fs::write(&file, plan).expect("written");
+    let again = shell.run(&format!("diff -f {}", file.display())).await;
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(again.code, Some(0), "what was exported is what is there: {again:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_does_not_run_is_an_error_with_advice() {
     let directory = Directory::new();

@@ -1,12 +1,13 @@
 //! What clients sent and what they were told, against what the cluster says it decided.
 //!
-//! The judge is a replay: the commands of the test, in the order of the events, through the rules
-//! in this process. It must give every event to the last counter, every outcome that a client saw,
+//! The judge is a replay: the commands of the test, entry by entry in the order of the events, and
+//! the stamps of the leaders, through the rules in this process. It must give every event to the last counter, every outcome that a client saw,
 //! and the state whose digest the nodes show. The ceilings are checked once more by hand, from the
 //! events alone.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -17,16 +18,19 @@ use quorate::client::v1;
 use quorate::client::v1::event::Body;
 use quorate::codec::batch::fingerprint;
 use quorate::codec::command;
+use quorate::codec::command::Message;
 use quorate::codec::digest::StateDigest;
 use quorate::codec::event;
 use quorate::codec::rejection;
 use quorate::ledger;
 use quorate::ledger::Command;
-use quorate::ledger::Grant;
+use quorate::ledger::Granted;
+use quorate::ledger::HoldId;
 use quorate::ledger::Request;
 use quorate::ledger::RequestId;
 use quorate::ledger::State;
-use quorate::proto::storage::v1::request::Command as Message;
+use quorate::ledger::apply::RefusedClock;
+use quorate::ledger::apply::Stamp;
 use rust_decimal::Decimal;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
@@ -36,7 +40,7 @@ use uuid::Uuid;
 pub struct Told {
     pub revision: u64,
     pub replayed: bool,
-    pub verdict: Result<Grant, v1::Rejection>,
+    pub verdict: Result<Granted, v1::Rejection>,
 }
 
 /// What a client saw of one command.
@@ -56,7 +60,7 @@ pub fn line(scope: &str, resource: &str, amount: impl ToString) -> v1::Line {
         scope: scope.to_owned(),
         resource: resource.to_owned(),
         amount: amount.to_string(),
-        if_sequence: None,
+        ..Default::default()
     }
 }
 
@@ -65,7 +69,7 @@ pub fn amount(limit: impl ToString) -> v1::Limit {
 }
 
 pub fn reserve(lines: Vec<v1::Line>) -> Command {
-    let message = v1::ReserveRequest { request_id: String::new(), lines };
+    let message = v1::ReserveRequest { lines, ..Default::default() };
     command::decode(Message::Reserve(message)).expect("a reservation")
 }
 
@@ -78,41 +82,47 @@ pub fn set_quota(scope: &str, resource: &str, limit: impl ToString) -> Command {
     let message = v1::SetQuotaRequest {
         scope: scope.to_owned(),
         resource: resource.to_owned(),
-        limit: Some(amount(limit)),
+        policy: Some(v1::Policy { limit: Some(amount(limit)), ..Default::default() }),
         ..Default::default()
     };
     command::decode(Message::SetQuota(message)).expect("a quota")
+}
+
+/// A reservation that ends by itself so many milliseconds after it was made.
+pub fn reserve_for(ttl_ms: u64, lines: Vec<v1::Line>) -> Command {
+    let message = v1::ReserveRequest { lines, ttl_ms: Some(ttl_ms), ..Default::default() };
+    command::decode(Message::Reserve(message)).expect("a reservation")
+}
+
+pub fn commit(hold: HoldId) -> Command {
+    Command::Commit(ledger::command::Commit::all(hold))
+}
+
+pub fn release(hold: HoldId) -> Command {
+    Command::Release(ledger::command::Release::all(hold))
 }
 
 /// Sends a command and says what it led to; an error is no decision of the ledger.
 async fn send(client: &Client, id: Uuid, command: &Command) -> Result<Told, ClientError> {
     let granted = match command::encode(command) {
         Message::CreateScope(message) => client
-            .create_scope(id, &message.path, &message.kind)
+            .create_scope(id, message)
             .await
-            .map(|reply| (reply.revision, reply.replayed, Grant::Done)),
+            .map(|reply| (reply.revision, reply.replayed, Granted::Done)),
         Message::SetQuota(message) => client
-            .set_quota(
-                id,
-                &message.scope,
-                &message.resource,
-                message.limit.expect("encoded"),
-                message.if_version,
-            )
+            .set_quota(id, message)
             .await
-            .map(|reply| (reply.revision, reply.replayed, Grant::Version(reply.version))),
-        Message::Reserve(message) => client
-            .reserve(id, message.lines)
-            .await
-            .map(|reply| (reply.revision, reply.replayed, Grant::Hold(reply.hold_id))),
-        Message::Commit(message) => client
-            .commit(id, message.hold_id)
-            .await
-            .map(|reply| (reply.revision, reply.replayed, Grant::Done)),
-        Message::Release(message) => client
-            .release(id, message.hold_id)
-            .await
-            .map(|reply| (reply.revision, reply.replayed, Grant::Done)),
+            .map(|reply| (reply.revision, reply.replayed, Granted::Version(reply.version))),
+        Message::Reserve(message) => client.reserve(id, message).await.map(|reply| {
+            let expires_at = NonZeroU64::new(reply.expires_at_ms);
+            (reply.revision, reply.replayed, Granted::Hold { hold: reply.hold_id, expires_at })
+        }),
+        Message::Commit(message) => {
+            client.commit(id, message).await.map(|reply| (reply.revision, reply.replayed, Granted::Done))
+        }
+        Message::Release(message) => {
+            client.release(id, message).await.map(|reply| (reply.revision, reply.replayed, Granted::Done))
+        }
         other => unreachable!("no test sends {other:?}"),
     };
     match granted {
@@ -145,11 +155,19 @@ impl History {
     }
 
     /// Sends a command that must be granted.
-    pub async fn granted(&self, client: &Client, command: Command) -> (u64, Grant) {
+    pub async fn granted(&self, client: &Client, command: Command) -> (u64, Granted) {
         let told = self.send(client, command.clone()).await;
         match told {
             Ok(Told { revision, verdict: Ok(grant), .. }) => (revision, grant),
             other => panic!("{command:?} led to {other:?}"),
+        }
+    }
+
+    /// Sends a reservation that must be granted.
+    pub async fn held(&self, client: &Client, command: Command) -> HoldId {
+        match self.granted(client, command).await {
+            (_, Granted::Hold { hold, .. }) => hold,
+            other => panic!("a granted reservation makes a hold: {other:?}"),
         }
     }
 
@@ -167,15 +185,18 @@ impl History {
     pub async fn check(&self, client: &Client, (revision, digest): &(u64, String)) -> Vec<v1::Event> {
         let events = all_events(client).await;
         assert_eq!(events.len() as u64, *revision, "the events end at the revision of the nodes");
-        let mut seen = self.seen().clone();
+        let seen = self.seen().clone();
         let mut state = State::default();
         let mut decided = BTreeSet::new();
-        for event in &events {
-            assert_eq!(event.revision, state.revision() + 1, "the event stream has a gap");
-            let id: Uuid = event.request_id.parse().expect("a UUID");
-            assert!(decided.insert(id), "{id} took effect a second time at {}", event.revision);
-            let seen = seen.get_mut(&id).unwrap_or_else(|| panic!("nobody sent {id}"));
-            replay(&mut state, event, id, seen);
+        for entry in events.chunk_by(|one, next| one.raft_index == next.raft_index) {
+            assert_eq!(entry[0].revision, state.revision() + 1, "the event stream has a gap");
+            // What was due has no request.
+            for event in entry.iter().filter(|event| !event.request_id.is_empty()) {
+                let id = request_id(event);
+                assert!(decided.insert(id), "{id} took effect a second time at {}", event.revision);
+                assert!(seen.contains_key(&id), "nobody sent {id}");
+            }
+            replay(&mut state, entry, &seen);
         }
         assert_eq!(&StateDigest::of(&state).to_string(), digest, "the nodes came to another state");
         for (id, seen) in seen {
@@ -186,30 +207,50 @@ impl History {
     }
 }
 
-/// Decides the command of an event once more, and compares.
-fn replay(state: &mut State, event: &v1::Event, id: Uuid, seen: &Seen) {
-    let request = Request {
-        id: RequestId::from_bytes(id.into_bytes()).expect("a UUIDv7"),
-        fingerprint: fingerprint(&seen.command),
-        actor: event.actor.as_str().into(),
-        command: seen.command.clone(),
-    };
-    let mut applied = ledger::apply(state, event.log_time_ms, &[request]);
-    let again = applied.events.pop().unwrap_or_else(|| panic!("no event for {event:?}"));
-    let position = event::Position { term: event.raft_term, index: event.raft_index };
-    assert_eq!(event::encode(&again, position), *event, "the rules give another event");
-    let outcome = applied.outcomes.pop().expect("one request has one outcome");
-    let verdict = outcome.verdict.map_err(|rejection| rejection::encode(&rejection));
-    let mut first = 0;
-    for told in &seen.told {
-        assert_eq!(
-            (told.revision, &told.verdict),
-            (outcome.revision, &verdict),
-            "a client was told otherwise"
-        );
-        first += usize::from(!told.replayed);
+fn request_id(event: &v1::Event) -> Uuid {
+    event.request_id.parse().expect("a UUID")
+}
+
+/// Has one log entry decided once more, from its stamp and its commands, and compares.
+fn replay(state: &mut State, entry: &[v1::Event], seen: &BTreeMap<Uuid, Seen>) {
+    let refused = entry.iter().find_map(|event| match &event.body {
+        Some(Body::TimeRefused(refused)) => {
+            Some(RefusedClock { clock: refused.clock_ms, node: refused.node_id })
+        }
+        _ => None,
+    });
+    let asked: Vec<_> = entry.iter().filter(|event| !event.request_id.is_empty()).collect();
+    let requests: Vec<_> = asked
+        .iter()
+        .map(|event| {
+            let command = &seen[&request_id(event)].command;
+            Request {
+                id: RequestId::from_bytes(request_id(event).into_bytes()).expect("a UUIDv7"),
+                fingerprint: fingerprint(command),
+                actor: event.actor.as_str().into(),
+                command: command.clone(),
+            }
+        })
+        .collect();
+    let applied = ledger::apply(state, Stamp { time: entry[0].log_time_ms, refused }, &requests);
+    let position = event::Position { term: entry[0].raft_term, index: entry[0].raft_index };
+    let again: Vec<_> = applied.events.iter().map(|event| event::encode(event, position)).collect();
+    assert_eq!(again, entry, "the rules give other events");
+    for (event, outcome) in asked.iter().zip(applied.outcomes) {
+        let id = request_id(event);
+        let verdict = outcome.verdict.map(|grant| grant.what);
+        let verdict = verdict.map_err(|rejection| rejection::encode(&rejection));
+        let mut first = 0;
+        for told in &seen[&id].told {
+            assert_eq!(
+                (told.revision, &told.verdict),
+                (outcome.revision, &verdict),
+                "a client was told otherwise"
+            );
+            first += usize::from(!told.replayed);
+        }
+        assert!(first <= 1, "{id} was told {first} times that it was new");
     }
-    assert!(first <= 1, "{id} was told {first} times that it was new");
 }
 
 /// Every event, page by page.
@@ -231,8 +272,9 @@ fn check_ceilings(events: &[v1::Event]) {
     let mut granted = 0;
     for event in events {
         match event.body.as_ref().expect("a body") {
-            Body::QuotaSet(v1::QuotaSet { scope_id, resource_id, limit: Some(limit), .. }) => {
-                if let Some(v1::limit::Limit::Amount(text)) = &limit.limit {
+            Body::QuotaSet(v1::QuotaSet { scope_id, resource_id, policy: Some(policy), .. }) => {
+                let limit = policy.limit.as_ref().and_then(|limit| limit.limit.as_ref());
+                if let Some(v1::limit::Limit::Amount(text)) = limit {
                     limits.insert((*scope_id, *resource_id), number(text));
                 } else {
                     limits.remove(&(*scope_id, *resource_id));

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use quorate::client::Client;
 use quorate::client::new_request_id;
 use quorate::ledger::Command;
-use quorate::ledger::Grant;
+use quorate::ledger::Granted;
 use quorate::ledger::HoldId;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
@@ -21,8 +21,10 @@ use crate::harness::Cluster;
 use crate::harness::eventually;
 use crate::history::History;
 use crate::history::Told;
+use crate::history::commit;
 use crate::history::create_scope;
 use crate::history::line;
+use crate::history::release;
 use crate::history::reserve;
 use crate::history::set_quota;
 
@@ -112,7 +114,7 @@ impl Worker {
         while !enough.load(Ordering::Relaxed) {
             let command = self.next();
             let told = self.carry_through(command).await;
-            if let Ok(Grant::Hold(hold)) = told.verdict {
+            if let Ok(Granted::Hold { hold, .. }) = told.verdict {
                 self.holds.push(hold);
             }
         }
@@ -124,9 +126,9 @@ impl Worker {
         }
         let at = self.random.random_range(0..self.holds.len());
         if self.random.random_bool(0.3) {
-            return Command::Commit(self.holds[at]);
+            return commit(self.holds[at]);
         }
-        Command::Release(self.holds.swap_remove(at))
+        release(self.holds.swap_remove(at))
     }
 
     async fn carry_through(&mut self, command: Command) -> Told {

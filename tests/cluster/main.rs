@@ -11,7 +11,9 @@
 //! broken system reaches. No test measures how long anything takes.
 
 mod bad_input;
+mod bulk;
 mod command_line;
+mod deadlines;
 mod harness;
 mod history;
 mod kills;

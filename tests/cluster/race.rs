@@ -2,15 +2,17 @@
 
 use futures_util::future::join_all;
 use quorate::ledger::Command;
-use quorate::ledger::Grant;
+use quorate::ledger::Granted;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::harness::Cluster;
 use crate::history::History;
+use crate::history::commit;
 use crate::history::create_scope;
 use crate::history::line;
+use crate::history::release;
 use crate::history::reserve;
 use crate::history::set_quota;
 use crate::load;
@@ -27,7 +29,7 @@ async fn race(seed: u64, cluster: &Cluster, history: &History, ask: impl Fn(&mut
     for _ in 0..ROUNDS {
         let asked = clients.iter().map(|client| history.send(client, ask(&mut random)));
         for told in join_all(asked.collect::<Vec<_>>()).await {
-            if let Ok(Grant::Hold(hold)) = told.expect("nothing disturbs the cluster").verdict {
+            if let Ok(Granted::Hold { hold, .. }) = told.expect("nothing disturbs the cluster").verdict {
                 holds.push(hold);
             }
         }
@@ -35,9 +37,9 @@ async fn race(seed: u64, cluster: &Cluster, history: &History, ask: impl Fn(&mut
         holds.retain(|hold| {
             let keep = random.random_bool(0.5);
             if !keep {
-                closing.push(Command::Release(*hold));
+                closing.push(release(*hold));
             } else if random.random_bool(0.1) {
-                closing.push(Command::Commit(*hold));
+                closing.push(commit(*hold));
             }
             keep
         });

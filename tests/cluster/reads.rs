@@ -3,8 +3,7 @@
 use futures_util::future::join_all;
 use quorate::client::v1;
 use quorate::client::v1::query_client::QueryClient;
-use quorate::ledger::Command;
-use quorate::ledger::Grant;
+use quorate::ledger::Granted;
 use tonic::Code;
 
 use crate::harness::Cluster;
@@ -12,6 +11,7 @@ use crate::harness::Node;
 use crate::history::History;
 use crate::history::create_scope;
 use crate::history::line;
+use crate::history::release;
 use crate::history::reserve;
 use crate::history::set_quota;
 
@@ -30,9 +30,9 @@ async fn write_and_read(cluster: &Cluster, history: &History, lane: usize) {
     for round in lane..lane + ROUNDS {
         let writer = &clients[round % 3];
         let revision = match hold.take() {
-            Some(Grant::Hold(id)) if round % 4 == 0 => {
+            Some(Granted::Hold { hold, .. }) if round % 4 == 0 => {
                 held -= 1;
-                history.granted(writer, Command::Release(id)).await.0
+                history.granted(writer, release(hold)).await.0
             }
             _ => {
                 held += 1;

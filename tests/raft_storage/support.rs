@@ -13,11 +13,15 @@ use openraft::type_config::TypeConfigExt as _;
 use quorate::codec::batch;
 use quorate::codec::digest::StateDigest;
 use quorate::ledger::Command;
+use quorate::ledger::Labels;
 use quorate::ledger::Name;
 use quorate::ledger::Path;
+use quorate::ledger::command::Commit;
 use quorate::ledger::command::CreateScope;
 use quorate::ledger::command::Line;
 use quorate::ledger::command::NewLimit;
+use quorate::ledger::command::NewPolicy;
+use quorate::ledger::command::Release;
 use quorate::ledger::command::Reserve;
 use quorate::ledger::command::SetQuota;
 use quorate::raft::Applied;
@@ -150,23 +154,31 @@ fn entry_of_history(index: u64) -> Entry {
     let time = START_MS + index;
     let name = |text| Name::parse(text).expect("a name");
     let path = |text| Path::parse(text).expect("a path");
-    let scope = |text| Command::CreateScope(CreateScope { path: path(text), kind: name("team") });
+    let scope = |text| {
+        let new = CreateScope::new(path(text), Some(name("team")), Labels::default(), None, None);
+        Command::CreateScope(new.expect("a scope"))
+    };
     let reserve = |amount: u64| {
         let line = Line {
             scope: path("acme/ml"),
             resource: name("concurrent_gpus"),
             amount: amount.into(),
+            minimum: None,
             if_sequence: None,
         };
         Command::Reserve(Reserve::new(vec![line]).expect("a reservation"))
     };
+    let commit = |hold| Command::Commit(Commit::all(hold));
+    let release = |hold| Command::Release(Release::all(hold));
     let commands = match index {
         0 => return joint_membership(1, 0),
         1 => vec![scope("acme"), scope("acme/ml")],
         2 => vec![Command::SetQuota(SetQuota {
             scope: path("acme"),
             resource: name("concurrent_gpus"),
-            limit: NewLimit::amount(20.into()).expect("a limit"),
+            policy: NewPolicy { limit: NewLimit::Amount(20.into()), ..NewPolicy::default() },
+            fields: None,
+            effective_at: None,
             if_version: None,
         })],
         _ => match index % 6 {
@@ -175,8 +187,8 @@ fn entry_of_history(index: u64) -> Entry {
             2 => vec![reserve(1), reserve(2)],
             3 => vec![reserve(1_000)],
             // Holds are numbered by revision; some of these are live, some never were.
-            4 => vec![Command::Commit(index), Command::Commit(index + 1)],
-            _ => vec![Command::Release(index - 2), Command::Release(index)],
+            4 => vec![commit(index), commit(index + 1)],
+            _ => vec![release(index - 2), release(index)],
         },
     };
     let id = |position: usize| request_id(time, index * 10 + position as u64);
@@ -187,7 +199,7 @@ fn entry_of_history(index: u64) -> Entry {
         .collect();
     // A client that asks twice: no second event.
     requests.push(requests[0].clone());
-    normal(1, index, batch::encode(time, &requests))
+    normal(1, index, batch::encode(&time.into(), &requests))
 }
 
 /// Applies entries as the engine does after they are committed.

@@ -1,5 +1,6 @@
 //! What must hold of a run: the invariants S2 to S7, checked on the events that the cluster has in
-//! the end, on what clients were told, and on what the nodes said of themselves on the way.
+//! the end, on what clients were told, and on what the nodes said of themselves on the way. What
+//! must hold of time is in `expiry`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use quorate::client::v1::Event;
 use quorate::client::v1::NodeStatus;
 use quorate::client::v1::event::Body;
+use quorate::client::v1::rejection::Reason;
 use uuid::Uuid;
 
 use crate::workload::Asked;
+use crate::workload::LENT;
 use crate::workload::Operation;
 use crate::workload::SCOPES;
 use crate::workload::Told;
@@ -25,7 +28,15 @@ pub fn check_history(events: &[Event], history: &[Operation]) -> Verdict {
     check_real_time(events, history)?;
     let mut ledger = Ledger::default();
     let by_id = operations(history);
-    events.iter().try_for_each(|event| ledger.replay(event, by_id[event.request_id.as_str()]))
+    events.iter().try_for_each(|event| match by_id.get(event.request_id.as_str()) {
+        Some(operation) => ledger.replay(event, operation),
+        None => ledger.replay_time(event),
+    })
+}
+
+/// Whether nobody asked for an event: it was time.
+fn is_by_time(event: &Event) -> bool {
+    event.request_id.is_empty()
 }
 
 fn operations(history: &[Operation]) -> BTreeMap<String, &Operation> {
@@ -56,16 +67,22 @@ fn check_stream(events: &[Event]) -> Verdict {
 /// S2 and S3: every answered command has exactly one event, which says what its client was told.
 fn check_once(events: &[Event], history: &[Operation]) -> Verdict {
     let mut left = operations(history);
-    for event in events {
+    for event in events.iter().filter(|event| !is_by_time(event)) {
         let operation = left.remove(&event.request_id).ok_or_else(|| {
             format!("revision {}: {} took effect twice, or nobody asked", event.revision, event.request_id)
         })?;
-        let denied = matches!(event.body, Some(Body::Rejected(_)));
+        let rejected = match &event.body {
+            Some(Body::Rejected(rejected)) => rejected.rejection.as_ref().and_then(|it| it.reason.as_ref()),
+            _ => None,
+        };
         let agrees = match operation.told {
             Told::Granted { revision, hold } => {
-                !denied && revision == event.revision && hold.is_none_or(|hold| hold == event.revision)
+                let done = !matches!(event.body, Some(Body::Rejected(_)));
+                done && revision == event.revision && hold.is_none_or(|hold| hold == event.revision)
             }
-            Told::Denied => denied,
+            Told::Denied => matches!(rejected, Some(Reason::Denied(_))),
+            Told::Closed => matches!(rejected, Some(Reason::HoldClosed(_))),
+            Told::TooLate => matches!(rejected, Some(Reason::ScheduleConflict(_) | Reason::Malformed(_))),
         };
         if !agrees {
             return Err(format!("{operation:?} is not what happened at revision {}", event.revision));
@@ -81,7 +98,7 @@ fn check_once(events: &[Event], history: &[Operation]) -> Verdict {
 fn check_real_time(events: &[Event], history: &[Operation]) -> Verdict {
     let by_id = operations(history);
     let mut latest: Option<(Duration, Uuid)> = None;
-    for event in events {
+    for event in events.iter().filter(|event| !is_by_time(event)) {
         let operation = by_id[event.request_id.as_str()];
         if let Some((invoked, other)) = latest
             && operation.returned < invoked
@@ -101,8 +118,16 @@ fn check_real_time(events: &[Event], history: &[Operation]) -> Verdict {
 struct Ledger {
     /// Used and held, by scope.
     counters: BTreeMap<&'static str, (u64, u64)>,
-    /// Scope and amount of live holds.
-    holds: BTreeMap<u64, (&'static str, u64)>,
+    holds: BTreeMap<u64, Hold>,
+}
+
+/// A live hold.
+struct Hold {
+    scope: &'static str,
+    amount: u64,
+    committed: bool,
+    /// In log time; `None` while it lives until it is resolved.
+    expires_at: Option<u64>,
 }
 
 impl Ledger {
@@ -110,9 +135,12 @@ impl Ledger {
         let wrong = |problem: &str| Err(format!("revision {}: {problem}: {operation:?}", event.revision));
         let no_hold = || format!("revision {}: no such hold: {operation:?}", event.revision);
         match (&operation.asked, &event.body) {
-            (Asked::Setup, _) => {}
-            (Asked::Reserve { scope, amount }, Some(Body::Reserved(_))) => {
-                self.holds.insert(event.revision, (scope, *amount));
+            // When they end is looked at in `expiry`.
+            (Asked::Setup | Asked::Override { .. } | Asked::Lend { .. }, _) => {}
+            (Asked::Reserve { scope, amount, ttl_ms }, Some(Body::Reserved(_))) => {
+                let expires_at = ttl_ms.map(|ttl_ms| event.log_time_ms + ttl_ms);
+                let hold = Hold { scope, amount: *amount, committed: false, expires_at };
+                self.holds.insert(event.revision, hold);
                 for (path, limit) in path_up(scope) {
                     let (used, held) = self.counters.entry(path).or_default();
                     *held += amount;
@@ -121,7 +149,7 @@ impl Ledger {
                     }
                 }
             }
-            (Asked::Reserve { scope, amount }, Some(Body::Rejected(_))) => {
+            (Asked::Reserve { scope, amount, .. }, Some(Body::Rejected(_))) => {
                 let full = path_up(scope).any(|(path, limit)| {
                     let (used, held) = self.counters.get(path).copied().unwrap_or_default();
                     used + held + amount > limit
@@ -131,31 +159,68 @@ impl Ledger {
                 }
             }
             (Asked::Commit(hold), Some(Body::Committed(_))) => {
-                let (scope, amount) = *self.holds.get(hold).ok_or_else(no_hold)?;
-                for (path, _) in path_up(scope) {
+                let hold =
+                    self.holds.get_mut(hold).filter(|hold| !hold.is_dead(event)).ok_or_else(no_hold)?;
+                hold.committed = true;
+                hold.expires_at = None;
+                for (path, _) in path_up(hold.scope) {
                     let (used, held) = self.counters.entry(path).or_default();
-                    *held = held.checked_sub(amount).ok_or_else(no_hold)?;
-                    *used += amount;
+                    *held = held.checked_sub(hold.amount).ok_or_else(no_hold)?;
+                    *used += hold.amount;
+                }
+            }
+            (Asked::Renew { hold, ttl_ms }, Some(Body::Renewed(renewed))) => {
+                let hold =
+                    self.holds.get_mut(hold).filter(|hold| !hold.is_dead(event)).ok_or_else(no_hold)?;
+                hold.expires_at = Some(event.log_time_ms + ttl_ms);
+                if hold.expires_at != Some(renewed.expires_at_ms) {
+                    return wrong("another end than asked for");
+                }
+            }
+            (
+                Asked::Commit(hold) | Asked::Release(hold) | Asked::Renew { hold, .. },
+                Some(Body::Rejected(_)),
+            ) if operation.told == Told::Closed => {
+                if self.holds.get(hold).is_some_and(|hold| !hold.is_dead(event)) {
+                    return wrong("rejected although the hold is live");
                 }
             }
             (Asked::Release(hold), Some(Body::Released(_))) => {
-                let (scope, amount) = self.holds.remove(hold).ok_or_else(no_hold)?;
-                for (path, _) in path_up(scope) {
-                    // Whether it had been committed shows in the event; the sum must fit.
-                    let touched = event.touched.iter().find(|touched| touched.scope == path);
-                    let from_used = touched.is_some_and(|touched| !touched.used_change.is_empty());
-                    let (used, held) = self.counters.entry(path).or_default();
-                    let counter = if from_used { used } else { held };
-                    *counter = counter.checked_sub(amount).ok_or_else(no_hold)?;
-                }
+                let hold = self.holds.remove(hold).filter(|hold| !hold.is_dead(event)).ok_or_else(no_hold)?;
+                self.give_back(&hold).ok_or_else(no_hold)?;
             }
             _ => return wrong("another kind of event than asked for"),
         }
         self.compare(event)
     }
 
+    /// What happens although nobody asked: holds end, not before their time.
+    fn replay_time(&mut self, event: &Event) -> Verdict {
+        let wrong = |problem: &str| Err(format!("revision {}: {problem}: {event:?}", event.revision));
+        match &event.body {
+            Some(Body::Expired(expired)) => match self.holds.remove(&expired.hold_id) {
+                Some(hold) if hold.is_dead(event) => match self.give_back(&hold) {
+                    Some(()) => self.compare(event),
+                    None => wrong("less is held than that"),
+                },
+                _ => wrong("expired although it is not its time"),
+            },
+            Some(Body::TimeRefused(_) | Body::OverrideSwitched(_) | Body::TransferReturned(_)) => Ok(()),
+            _ => wrong("nobody asked"),
+        }
+    }
+
+    fn give_back(&mut self, hold: &Hold) -> Option<()> {
+        for (path, _) in path_up(hold.scope) {
+            let (used, held) = self.counters.entry(path).or_default();
+            let counter = if hold.committed { used } else { held };
+            *counter = counter.checked_sub(hold.amount)?;
+        }
+        Some(())
+    }
+
     fn compare(&self, event: &Event) -> Verdict {
-        for touched in &event.touched {
+        for touched in event.touched.iter().filter(|touched| touched.resource != LENT) {
             let (used, held) = self.counters.get(touched.scope.as_str()).copied().unwrap_or_default();
             if (&touched.used, &touched.held) != (&used.to_string(), &held.to_string()) {
                 return Err(format!(
@@ -165,6 +230,13 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+}
+
+impl Hold {
+    /// Whether it was over at the log time of an event.
+    fn is_dead(&self, event: &Event) -> bool {
+        self.expires_at.is_some_and(|end| event.log_time_ms >= end)
     }
 }
 
@@ -205,8 +277,13 @@ mod tests {
         history: Vec<Operation>,
     }
 
+    fn rejected(reason: Reason) -> Body {
+        let rejection = Some(v1::Rejection { reason: Some(reason), ..Default::default() });
+        Body::Rejected(v1::Rejected { rejection, ..Default::default() })
+    }
+
     impl Run {
-        fn add(&mut self, asked: Asked, told: Told, body: Body, counters: &[(&str, u64, u64)], change: &str) {
+        fn add(&mut self, asked: Asked, told: Told, body: Body, counters: &[(&str, u64, u64)]) {
             let number = self.events.len() as u64 + 1;
             let time = Duration::from_millis(number * 10);
             let request_id = Uuid::from_u128(u128::from(number));
@@ -216,11 +293,11 @@ mod tests {
                 scope: (*scope).to_owned(),
                 used: used.to_string(),
                 held: held.to_string(),
-                used_change: change.to_owned(),
                 ..Default::default()
             });
             self.events.push(Event {
                 revision: number,
+                log_time_ms: number * 100,
                 request_id: request_id.to_string(),
                 touched: touched.collect(),
                 body: Some(body),
@@ -232,19 +309,38 @@ mod tests {
             let revision = self.events.len() as u64 + 1;
             let told = Told::Granted { revision, hold: Some(revision) };
             let body = Body::Reserved(v1::Reserved::default());
-            self.add(Asked::Reserve { scope: "acme/web", amount }, told, body, counters, "");
+            let asked = Asked::Reserve { scope: "acme/web", amount, ttl_ms: None };
+            self.add(asked, told, body, counters);
         }
 
         fn deny(&mut self, amount: u64) {
-            let body = Body::Rejected(v1::Rejected::default());
-            self.add(Asked::Reserve { scope: "acme/web", amount }, Told::Denied, body, &[], "");
+            let asked = Asked::Reserve { scope: "acme/web", amount, ttl_ms: None };
+            self.add(asked, Told::Denied, rejected(Reason::Denied(v1::rejection::Denied::default())), &[]);
+        }
+
+        /// A hold of 1 that lives for 50 ms, and its end so many milliseconds later.
+        fn expire_after(&mut self, ms: u64) {
+            let revision = self.events.len() as u64 + 1;
+            let told = Told::Granted { revision, hold: Some(revision) };
+            let asked = Asked::Reserve { scope: "acme/ml", amount: 1, ttl_ms: Some(50) };
+            let body = Body::Reserved(v1::Reserved::default());
+            self.add(asked, told, body, &[("acme/ml", 0, 1), ("acme", 0, 3)]);
+            let mut event = self.events.last().expect("it was added").clone();
+            event.revision += 1;
+            event.log_time_ms += ms;
+            event.request_id.clear();
+            event.body = Some(Body::Expired(v1::Expired { hold_id: revision, ..Default::default() }));
+            event.touched.iter_mut().for_each(|touched| touched.held = "0".to_owned());
+            event.touched[1].held = "2".to_owned();
+            self.events.push(event);
         }
 
         fn check(&self) -> Verdict {
             check_history(&self.events, &self.history)
         }
 
-        /// Two holds, of which one is committed and then released, and a denial.
+        /// Two holds, of which one is committed and then released, a denial, a third that expires, and
+        /// a command that came too late.
         fn good() -> Self {
             let mut run = Self::default();
             let done = |revision| Told::Granted { revision, hold: None };
@@ -252,9 +348,12 @@ mod tests {
             run.reserve(2, &[("acme/web", 0, 6), ("acme", 0, 6)]);
             run.deny(1);
             let committed = Body::Committed(v1::Committed::default());
-            run.add(Asked::Commit(1), done(4), committed, &[("acme/web", 4, 2), ("acme", 4, 2)], "4");
+            run.add(Asked::Commit(1), done(4), committed, &[("acme/web", 4, 2), ("acme", 4, 2)]);
             let released = Body::Released(v1::Released::default());
-            run.add(Asked::Release(1), done(5), released, &[("acme/web", 0, 2), ("acme", 0, 2)], "-4");
+            run.add(Asked::Release(1), done(5), released, &[("acme/web", 0, 2), ("acme", 0, 2)]);
+            run.expire_after(50);
+            let closed = rejected(Reason::HoldClosed(v1::rejection::HoldClosed::default()));
+            run.add(Asked::Commit(6), Told::Closed, closed, &[]);
             run
         }
     }
@@ -277,12 +376,12 @@ mod tests {
         assert_caught(|run| run.events[2].revision = 7, "stands where 3 should");
         assert_caught(|run| run.events[1].log_time_ms = 9, "log time goes back");
         assert_caught(|run| run.events[1].raft_index = 9, "in the log");
-        assert_caught(|run| run.events.truncate(4), "lost");
+        assert_caught(|run| run.events.truncate(7), "lost");
         assert_caught(|run| run.history.truncate(4), "nobody asked");
         assert_caught(
             |run| {
                 let mut again = run.events[4].clone();
-                again.revision = 6;
+                (again.revision, again.log_time_ms) = (9, 900);
                 run.events.push(again);
             },
             "took effect twice",
@@ -297,6 +396,17 @@ mod tests {
         assert_caught(|run| run.deny(4), "there was room");
         assert_caught(|run| run.events[3].touched[0].held = "3".to_owned(), "instead of");
         assert_caught(|run| run.history[3].asked = Asked::Commit(3), "no such hold");
+        assert_caught(|run| run.events[6].log_time_ms -= 1, "not its time");
+        assert_caught(
+            |run| {
+                run.events[6].body = Some(Body::Expired(v1::Expired { hold_id: 2, ..Default::default() }));
+            },
+            "not its time",
+        );
+        assert_caught(|run| run.events[6].body = run.events[5].body.clone(), "nobody asked");
+        assert_caught(|run| run.events[6].touched[0].held = "1".to_owned(), "instead of");
+        assert_caught(|run| run.history[6].asked = Asked::Commit(2), "the hold is live");
+        assert_caught(|run| run.history[6].told = Told::Denied, "not what happened");
     }
 
     #[test]

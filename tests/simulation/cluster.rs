@@ -21,8 +21,8 @@ use quorate::store::simulated::SimulatedStore;
 use turmoil::Sim;
 
 use crate::net::SeededRng;
+use crate::net::SettableClock;
 use crate::net::SimulatedNet;
-use crate::net::SkewedClock;
 use crate::trace;
 
 /// The nodes, by number from 0: the name of the host, and where clients find it.
@@ -33,15 +33,22 @@ const CLIENT_PORT: u16 = 7101;
 const PEER_PORT: u16 = 7201;
 
 /// 2026-01-01; the simulation begins here whenever it is run.
-const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+pub const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
 /// How long a run may take in simulated time, faults and healing included.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// How far the clock of a leader may be from what time it must be.
+pub const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
+
+/// Clocks that nobody set wrong are at most this far ahead.
+pub const SKEW_MS: u64 = 400;
 
 /// A cluster under simulation.
 pub struct Cluster {
     pub sim: Sim<'static>,
     disks: Vec<Arc<Disk>>,
+    clocks: Vec<Arc<SettableClock>>,
     clients: Vec<&'static str>,
 }
 
@@ -62,14 +69,25 @@ impl Cluster {
             .enable_random_order()
             .build();
         let disks: Vec<_> = (0..NODES.len()).map(|node| Disk::new(part(seed, node, 0))).collect();
-        for (node, disk) in disks.iter().enumerate() {
-            let (disk, boots) = (Arc::clone(disk), Rc::new(Cell::new(0)));
+        let clocks: Vec<_> = (0..NODES.len()).map(|_| Arc::new(SettableClock::default())).collect();
+        for (node, (disk, clock)) in disks.iter().zip(&clocks).enumerate() {
+            let (disk, clock, boots) = (Arc::clone(disk), Arc::clone(clock), Rc::new(Cell::new(0)));
             sim.host(NODES[node].0, move || {
                 boots.set(boots.get() + 1);
-                run(seed, node, boots.get(), Arc::clone(&disk))
+                run(seed, node, boots.get(), Arc::clone(&disk), Arc::clone(&clock))
             });
         }
-        Self { sim, disks, clients: Vec::new() }
+        let mut cluster = Self { sim, disks, clocks, clients: Vec::new() };
+        for node in 0..NODES.len() {
+            cluster.set_clock(node, i64::try_from(part(seed, node, 0) % SKEW_MS).expect("a small number"));
+        }
+        cluster
+    }
+
+    /// The clock of a node is so much ahead of the real time from now on, or behind.
+    pub fn set_clock(&mut self, node: usize, error_ms: i64) {
+        trace::line(format_args!("the clock of {} is wrong by {error_ms} ms", NODES[node].0));
+        self.clocks[node].set(error_ms);
     }
 
     /// Adds a host that uses the cluster; the run is over when all of these are.
@@ -148,6 +166,7 @@ fn config(node: usize) -> Config {
         client: ClientSettings { listen: format!("0.0.0.0:{CLIENT_PORT}"), max_message_bytes: 4 << 20 },
         peer: PeerSettings { listen: format!("0.0.0.0:{PEER_PORT}") },
         members: members.collect(),
+        max_clock_step_ms: u64::try_from(MAX_CLOCK_STEP.as_millis()).expect("a small number"),
         raft: RaftSettings {
             // Small, so that nodes that were away are sent snapshots.
             snapshot_after_entries: 60,
@@ -159,10 +178,16 @@ fn config(node: usize) -> Config {
     }
 }
 
-async fn run(seed: u64, node: usize, boot: u64, disk: Arc<Disk>) -> turmoil::Result {
+async fn run(
+    seed: u64,
+    node: usize,
+    boot: u64,
+    disk: Arc<Disk>,
+    clock: Arc<SettableClock>,
+) -> turmoil::Result {
     let parts = server::Parts {
         store: Box::new(SimulatedStore::new(disk)),
-        clock: Arc::new(SkewedClock { skew: Duration::from_millis(part(seed, node, 0) % 400) }),
+        clock,
         net: Arc::new(SimulatedNet),
         rng: Arc::new(SeededRng::new(part(seed, node, boot))),
     };

@@ -15,6 +15,7 @@ compile_error!("the simulation needs --cfg tokio_unstable; is RUSTFLAGS set?");
 
 mod check;
 mod cluster;
+mod expiry;
 mod faults;
 mod net;
 mod run;

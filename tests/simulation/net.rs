@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 
 use hyper_util::rt::TokioIo;
 use quorate::client::channel_settings;
@@ -62,16 +63,25 @@ pub fn channel(address: &'static str) -> Channel {
     }))
 }
 
-/// The time of day of a node, wrong by as much as its skew.
-#[derive(Debug, Clone, Copy)]
-pub struct SkewedClock {
-    pub skew: Duration,
+/// The time of day of a node, wrong by as much as it was set wrong. It goes on while the node is
+/// down.
+#[derive(Debug, Default)]
+pub struct SettableClock {
+    error_ms: AtomicI64,
 }
 
-impl Clock for SkewedClock {
+impl SettableClock {
+    /// Sets it to so much ahead of the real time, or behind.
+    pub fn set(&self, error_ms: i64) {
+        self.error_ms.store(error_ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SettableClock {
     fn now_ms(&self) -> u64 {
         let now = turmoil::since_epoch().expect("a clock is read by a simulated host");
-        u64::try_from((now + self.skew).as_millis()).expect("not that far in the future")
+        let now = u64::try_from(now.as_millis()).expect("not that far in the future");
+        now.saturating_add_signed(self.error_ms.load(Ordering::Relaxed))
     }
 }
 

@@ -1,5 +1,5 @@
-//! One run: clients work while faults come and go, then everything heals, the nodes must come to
-//! the same state, and that state must be what the clients were told.
+//! One run: clients work while faults come and go and clocks are set, then everything heals, the
+//! nodes must come to the same state, and that state must be what the clients were told.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -18,11 +18,16 @@ use crate::check::Observations;
 use crate::check::check_history;
 use crate::cluster::Cluster;
 use crate::cluster::NODES;
+use crate::expiry::Look;
+use crate::expiry::check_time;
+use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
 use crate::trace;
 use crate::workload::History;
+use crate::workload::LONGEST_TTL;
 use crate::workload::User;
+use crate::workload::now;
 
 const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
 
@@ -32,11 +37,17 @@ const FAULTS_BEGIN: Duration = Duration::from_secs(3);
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);
 
+/// How often the events are read on the way.
+const LOOK: Duration = Duration::from_millis(40);
+
 /// How long nodes may take to come to the same state once nothing goes wrong any more.
 const CONVERGE: Duration = Duration::from_secs(15);
 
 /// How long clients go on after the faults.
 const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// How long the cluster is watched when there is nothing left to do.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What the parts of a run tell each other.
 #[derive(Clone, Default)]
@@ -47,6 +58,8 @@ struct Shared {
     leader: Rc<Cell<usize>>,
     faults_over: Rc<Cell<bool>>,
     working: Rc<Cell<usize>>,
+    looks: Rc<RefCell<Vec<Look>>>,
+    done: Rc<Cell<bool>>,
 }
 
 /// Runs a seed to its end.
@@ -59,12 +72,15 @@ pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
         cluster.client(name, work(name, seed * 100 + number, shared.clone()));
     }
     cluster.client("auditor", audit(seed * 100, shared.clone()));
+    cluster.client("watcher", watch(shared.clone()));
 
     let mut faults = Faults::new(seed, FAULTS_BEGIN);
+    let mut clocks = Clocks::new(seed, FAULTS_BEGIN);
     loop {
         let now = cluster.sim.elapsed();
         trace::set_now(now);
         faults.step(now, &mut cluster, shared.leader.get());
+        clocks.step(now, &mut cluster, shared.leader.get());
         shared.faults_over.set(faults.are_over());
         if cluster.sim.step()? {
             return Ok(());
@@ -100,6 +116,7 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         sleep(OBSERVE).await;
     }
     trace::line(format_args!("auditor: the clients are done"));
+    sleep(LONGEST_TTL).await;
     let deadline = tokio::time::Instant::now() + CONVERGE;
     while !converged(&observe(&nodes, &seen, &shared).await?) {
         if tokio::time::Instant::now() > deadline {
@@ -107,6 +124,8 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         }
         sleep(OBSERVE).await;
     }
+    check_idle(&nodes, &seen, &shared).await?;
+    shared.done.set(true);
     let mut streams = Vec::new();
     for node in &nodes {
         streams.push(all_events(node).await?);
@@ -116,6 +135,41 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     }
     trace::line(format_args!("auditor: {} events", streams[0].len()));
     check_history(&streams[0], &shared.history.borrow())?;
+    check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    Ok(())
+}
+
+/// With nothing pending and nobody asking, nothing is written.
+async fn check_idle(
+    nodes: &[Client; 3],
+    seen: &RefCell<Observations>,
+    shared: &Shared,
+) -> Result<(), Box<dyn Error>> {
+    let before = observe(nodes, seen, shared).await?;
+    sleep(IDLE).await;
+    let after = observe(nodes, seen, shared).await?;
+    let written = |nodes: &[NodeStatus]| nodes.iter().map(|node| node.last_log_index).max();
+    if written(&before) == written(&after) {
+        return Ok(());
+    }
+    Err(format!("an idle cluster wrote entries: {:?} became {:?}", written(&before), written(&after)).into())
+}
+
+/// Reads all events as they come, and notes when each was first seen.
+async fn watch(shared: Shared) -> turmoil::Result {
+    let nodes = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
+    let (timeout, try_timeout) = (Duration::from_millis(600), Duration::from_millis(200));
+    let options = ClientOptions { actor: None, timeout, try_timeout, seed: Some(1) };
+    let client = Client::from_channels(nodes.into(), options)?;
+    let mut last = 0;
+    while !shared.done.get() {
+        let began = now();
+        let page = client.list_events(last + 1, 1_000).await;
+        last = page.as_ref().map_or(last, |page| page.next_revision - 1);
+        let revision = page.is_ok().then_some(last);
+        shared.looks.borrow_mut().push(Look { began, ended: now(), revision });
+        sleep(LOOK).await;
+    }
     Ok(())
 }
 

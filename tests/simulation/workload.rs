@@ -1,4 +1,4 @@
-//! Clients that reserve, commit and release, and repeat each command under the same request_id
+//! Clients that reserve, commit, release and renew, and replace and lend limits for a while. They repeat each command under the same request_id
 //! until they know what became of it.
 
 use std::cell::RefCell;
@@ -8,8 +8,16 @@ use std::time::Duration;
 use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
+use quorate::client::v1::CommitRequest;
+use quorate::client::v1::CreateScopeRequest;
 use quorate::client::v1::Limit;
 use quorate::client::v1::Line;
+use quorate::client::v1::OverrideQuotaRequest;
+use quorate::client::v1::Policy;
+use quorate::client::v1::ReleaseRequest;
+use quorate::client::v1::ReserveRequest;
+use quorate::client::v1::SetQuotaRequest;
+use quorate::client::v1::TransferQuotaRequest;
 use quorate::client::v1::limit;
 use quorate::client::v1::rejection::Reason;
 use rand::RngExt as _;
@@ -28,8 +36,21 @@ pub const RESOURCE: &str = "concurrent_gpus";
 /// The tree, with the limit of each scope; the leaves together could use more than the root has.
 pub const SCOPES: [(&str, u64); 3] = [("acme", 12), ("acme/ml", 9), ("acme/web", 6)];
 
+/// What is lent and replaced for a while: nobody reserves it.
+pub const LENT: &str = "vcpus";
+
+/// Between whom it is lent, below the first of `SCOPES`.
+const LENDERS: [&str; 2] = ["acme/ml", "acme/web"];
+
 /// The most that one reservation asks for.
 const MOST: u64 = 4;
+
+/// How long a hold lives that does not live until it is resolved, in milliseconds: some end while
+/// nobody leads, some are renewed before.
+const TTL_MS: std::ops::Range<u64> = 200..6_000;
+
+/// The last hold that does not live for ever ends this long after the last command.
+pub const LONGEST_TTL: Duration = Duration::from_millis(TTL_MS.end);
 
 /// Pause before a command whose outcome is unknown is sent again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -38,16 +59,39 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     Setup,
-    Reserve { scope: &'static str, amount: u64 },
+    Reserve {
+        scope: &'static str,
+        amount: u64,
+        ttl_ms: Option<u64>,
+    },
     Commit(u64),
     Release(u64),
+    Renew {
+        hold: u64,
+        ttl_ms: u64,
+    },
+    /// Replaces a limit until then, in milliseconds since the Unix epoch.
+    Override {
+        until_ms: u64,
+    },
+    /// Lends a part of a limit until then.
+    Lend {
+        until_ms: u64,
+    },
 }
 
 /// What it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    Granted { revision: u64, hold: Option<u64> },
+    Granted {
+        revision: u64,
+        hold: Option<u64>,
+    },
     Denied,
+    /// The hold had ended.
+    Closed,
+    /// The time was past, or another override was there.
+    TooLate,
 }
 
 /// One command from the first time it was sent until its answer.
@@ -63,7 +107,8 @@ pub struct Operation {
 /// All answered commands of all clients.
 pub type History = Rc<RefCell<Vec<Operation>>>;
 
-fn now() -> Duration {
+/// The time of the simulation.
+pub fn now() -> Duration {
     turmoil::sim_elapsed().expect("clients run on simulated hosts")
 }
 
@@ -96,13 +141,34 @@ impl User {
     pub async fn set_up(&mut self) {
         for (path, amount) in SCOPES {
             self.command(Asked::Setup, async |client, id| {
-                let made = client.create_scope(id, path, "team").await?;
+                let (path, kind) = (path.to_owned(), "team".to_owned());
+                let message = CreateScopeRequest { path, kind, ..Default::default() };
+                let made = client.create_scope(id, message).await?;
                 Ok(Told::Granted { revision: made.revision, hold: None })
             })
             .await;
             self.command(Asked::Setup, async |client, id| {
                 let limit = Limit { limit: Some(limit::Limit::Amount(amount.to_string())) };
-                let set = client.set_quota(id, path, RESOURCE, limit, None).await?;
+                let message = SetQuotaRequest {
+                    scope: path.to_owned(),
+                    resource: RESOURCE.to_owned(),
+                    policy: Some(Policy { limit: Some(limit), ..Default::default() }),
+                    ..Default::default()
+                };
+                let set = client.set_quota(id, message).await?;
+                Ok(Told::Granted { revision: set.revision, hold: None })
+            })
+            .await;
+            self.command(Asked::Setup, async |client, id| {
+                let limit = Limit { limit: Some(limit::Limit::Amount((amount * 100).to_string())) };
+                let policy = Policy { limit: Some(limit), allow_transfer: true, ..Default::default() };
+                let message = SetQuotaRequest {
+                    scope: path.to_owned(),
+                    resource: LENT.to_owned(),
+                    policy: Some(policy),
+                    ..Default::default()
+                };
+                let set = client.set_quota(id, message).await?;
                 Ok(Told::Granted { revision: set.revision, hold: None })
             })
             .await;
@@ -113,19 +179,30 @@ impl User {
     pub async fn work_for(&mut self, time: Duration) {
         let end = now() + time;
         while now() < end {
-            match self.random.random_range(0..10) {
+            match self.random.random_range(0..12) {
                 0..4 => {
                     let scope = SCOPES[self.random.random_range(1..SCOPES.len())].0;
                     let amount = self.random.random_range(1..=MOST);
-                    if let Told::Granted { hold, .. } = self.reserve(scope, amount).await {
+                    let ttl_ms = self.random.random_ratio(2, 3).then(|| self.random.random_range(TTL_MS));
+                    if let Told::Granted { hold, .. } = self.reserve(scope, amount, ttl_ms).await {
                         self.held.push(hold.expect("a granted reservation has a hold"));
                     }
                 }
-                4..6 if !self.held.is_empty() => {
+                4 if !self.held.is_empty() => {
                     let hold = self.held.swap_remove(self.random.random_range(0..self.held.len()));
-                    self.commit(hold).await;
-                    self.committed.push(hold);
+                    if self.commit(hold).await != Told::Closed {
+                        self.committed.push(hold);
+                    }
                 }
+                5 | 6 if !self.held.is_empty() => {
+                    let position = self.random.random_range(0..self.held.len());
+                    let ttl_ms = self.random.random_range(TTL_MS);
+                    if self.renew(self.held[position], ttl_ms).await == Told::Closed {
+                        self.held.swap_remove(position);
+                    }
+                }
+                10 => self.replace().await,
+                11 => self.lend().await,
                 number => {
                     let from = if number >= 8 { &mut self.committed } else { &mut self.held };
                     if !from.is_empty() {
@@ -139,23 +216,64 @@ impl User {
         }
     }
 
-    async fn reserve(&mut self, scope: &'static str, amount: u64) -> Told {
-        self.command(Asked::Reserve { scope, amount }, async |client, id| {
+    async fn reserve(&mut self, scope: &'static str, amount: u64, ttl_ms: Option<u64>) -> Told {
+        self.command(Asked::Reserve { scope, amount, ttl_ms }, async |client, id| {
             let line = Line {
                 scope: scope.to_owned(),
                 resource: RESOURCE.to_owned(),
                 amount: amount.to_string(),
                 ..Default::default()
             };
-            let reserved = client.reserve(id, vec![line]).await?;
+            let message = ReserveRequest { lines: vec![line], ttl_ms, ..Default::default() };
+            let reserved = client.reserve(id, message).await?;
             Ok(Told::Granted { revision: reserved.revision, hold: Some(reserved.hold_id) })
         })
         .await
     }
 
+    /// Some time from now, in milliseconds since the Unix epoch.
+    fn until_ms(&mut self) -> u64 {
+        let time = turmoil::since_epoch().expect("clients run on simulated hosts");
+        let now = u64::try_from(time.as_millis()).expect("not that far in the future");
+        now + self.random.random_range(TTL_MS)
+    }
+
+    async fn replace(&mut self) {
+        let until_ms = self.until_ms();
+        self.command(Asked::Override { until_ms }, async |client, id| {
+            let message = OverrideQuotaRequest {
+                scope: LENDERS[0].to_owned(),
+                resource: LENT.to_owned(),
+                limit: Some(Limit { limit: Some(limit::Limit::Amount("5".to_owned())) }),
+                end_ms: until_ms,
+                ..Default::default()
+            };
+            let replaced = client.override_quota(id, message).await?;
+            Ok(Told::Granted { revision: replaced.revision, hold: None })
+        })
+        .await;
+    }
+
+    async fn lend(&mut self) {
+        let until_ms = self.until_ms();
+        self.command(Asked::Lend { until_ms }, async |client, id| {
+            let message = TransferQuotaRequest {
+                resource: LENT.to_owned(),
+                from: LENDERS[1].to_owned(),
+                to: LENDERS[0].to_owned(),
+                amount: "1".to_owned(),
+                until_ms,
+                ..Default::default()
+            };
+            let lent = client.transfer_quota(id, message).await?;
+            Ok(Told::Granted { revision: lent.revision, hold: None })
+        })
+        .await;
+    }
+
     async fn commit(&mut self, hold: u64) -> Told {
         self.command(Asked::Commit(hold), async |client, id| {
-            let committed = client.commit(id, hold).await?;
+            let committed = client.commit(id, CommitRequest { hold_id: hold, ..Default::default() }).await?;
             Ok(Told::Granted { revision: committed.revision, hold: None })
         })
         .await
@@ -163,8 +281,16 @@ impl User {
 
     async fn release(&mut self, hold: u64) -> Told {
         self.command(Asked::Release(hold), async |client, id| {
-            let released = client.release(id, hold).await?;
+            let released = client.release(id, ReleaseRequest { hold_id: hold, ..Default::default() }).await?;
             Ok(Told::Granted { revision: released.revision, hold: None })
+        })
+        .await
+    }
+
+    async fn renew(&mut self, hold: u64, ttl_ms: u64) -> Told {
+        self.command(Asked::Renew { hold, ttl_ms }, async |client, id| {
+            let renewed = client.renew(id, hold, ttl_ms).await?;
+            Ok(Told::Granted { revision: renewed.revision, hold: None })
         })
         .await
     }
@@ -181,11 +307,14 @@ impl User {
         let told = loop {
             match send(&self.client, request_id).await {
                 Ok(told) => break told,
-                Err(ClientError::Rejected { rejection: Some(rejection), .. })
-                    if matches!(rejection.reason, Some(Reason::Denied(_))) =>
-                {
-                    break Told::Denied;
-                }
+                Err(ClientError::Rejected { rejection: Some(rejection), .. }) => match rejection.reason {
+                    Some(Reason::Denied(_)) => break Told::Denied,
+                    Some(Reason::HoldClosed(_)) => break Told::Closed,
+                    Some(Reason::ScheduleConflict(_)) => break Told::TooLate,
+                    // That the end is past the ledger says: it stands in the events.
+                    Some(Reason::Malformed(found)) if found.field.ends_with("_ms") => break Told::TooLate,
+                    reason => panic!("{}: {asked:?} {request_id}: {reason:?}", self.name),
+                },
                 Err(error @ (ClientError::Unknown { .. } | ClientError::Unavailable { .. })) => {
                     trace::line(format_args!("{} {request_id}: {error}", self.name));
                     sleep(PAUSE).await;

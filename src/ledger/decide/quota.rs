@@ -1,54 +1,86 @@
-//! Policy: limits and locks.
+//! Limits and locks.
 
 use std::sync::Arc;
 
+use super::Context;
 use super::Decided;
 use super::Decision;
 use super::Rejection;
 use super::State;
+use super::charge::touched_by_policy;
 use super::find;
+use super::place::Limits;
+use super::policy;
+use super::quota_name;
+use super::schedule;
+use super::unchanged;
+use crate::ledger::Revision;
 use crate::ledger::amount::Amount;
 use crate::ledger::amount::MAX_AMOUNT;
 use crate::ledger::command::AdjustQuota;
+use crate::ledger::command::DeleteQuota;
 use crate::ledger::command::LockQuota;
-use crate::ledger::command::NewLimit;
+use crate::ledger::command::PolicyField;
 use crate::ledger::command::SetQuota;
 use crate::ledger::command::UnlockQuota;
 use crate::ledger::event::Body;
-use crate::ledger::event::Touched;
 use crate::ledger::quota::Limit;
 use crate::ledger::quota::Lock;
+use crate::ledger::quota::OnReduce;
+use crate::ledger::quota::Policy;
 use crate::ledger::quota::Quota;
+use crate::ledger::rejection::BelowUse;
 use crate::ledger::rejection::Malformed;
 use crate::ledger::rejection::Mismatch;
-use crate::ledger::rejection::QuotaName;
+use crate::ledger::rejection::Taken;
 use crate::ledger::resource::ResourceId;
 use crate::ledger::scope::Account;
 use crate::ledger::scope::Scope;
 
-pub(super) fn set(state: &State, command: &SetQuota) -> Decided {
-    let limit = match state.resource_id(&command.resource) {
-        Some(resource) => Some(limit_of(state, command.limit, resource)?),
+pub(super) fn set(cx: Context<'_>, command: &SetQuota) -> Decided {
+    let SetQuota { policy: new, fields, .. } = command;
+    let new = match cx.state.resource_id(&command.resource) {
+        Some(resource) if fields.is_some() => Some(policy::at_scale(cx.state, resource, new)),
+        Some(resource) => Some(policy::resolve(cx.state, resource, new)),
         None => None,
     };
-    let (scope, resource) = find(state, &command.scope, &command.resource)?;
-    let limit = limit.expect("the resource was found just now");
-    let quota = scope.quota(resource);
-    check_version(state, scope, resource, quota.map_or(0, |quota| quota.version), command.if_version)?;
-    check_place(state, scope, resource, limit)?;
-    Ok(change_limit(state, scope, resource, limit))
+    let new = new.transpose().map_err(Rejection::Malformed)?;
+    let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
+    let new = new.expect("the resource was found just now");
+    let present = scope.quota(resource);
+    if let Some(fields) = fields
+        && present.is_none()
+        && !fields.contains(&PolicyField::Limit)
+    {
+        return Err(Rejection::UnknownQuotas(vec![quota_name(cx.state, scope, resource)]));
+    }
+    check_version(cx.state, scope, resource, command.if_version)?;
+    let new = match fields {
+        None => new,
+        Some(fields) => {
+            let inherit = Policy::new(Limit::Inherit, Default::default());
+            let merged = policy::merge(present.map_or(&inherit, |quota| &quota.policy), &new, fields);
+            policy::check(&merged).map_err(Rejection::Malformed)?;
+            merged
+        }
+    };
+    if let Some(start) = command.effective_at.filter(|start| *start > cx.now) {
+        return schedule::change(cx, scope, resource, new, start);
+    }
+    change_policy(cx, scope, resource, new)
 }
 
-pub(super) fn adjust(state: &State, command: &AdjustQuota) -> Decided {
-    if let Some(resource) = state.resource_id(&command.resource) {
-        let decimals = state.resource(resource).decimals;
-        Amount::new(command.delta.abs(), decimals).map_err(|error| malformed("delta", error))?;
+pub(super) fn adjust(cx: Context<'_>, command: &AdjustQuota) -> Decided {
+    if let Some(resource) = cx.state.resource_id(&command.resource) {
+        let decimals = cx.state.resource(resource).decimals;
+        Amount::new(command.delta.abs(), decimals)
+            .map_err(|error| Rejection::Malformed(Malformed::new("delta", error)))?;
     }
-    let (scope, resource) = find(state, &command.scope, &command.resource)?;
-    let quota = existing(state, scope, resource)?;
-    check_version(state, scope, resource, quota.version, command.if_version)?;
-    let conflict = |problem: String| conflict(state, scope, scope, resource, problem);
-    let Limit::Amount(limit) = quota.limit else {
+    let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
+    let quota = existing(cx.state, scope, resource)?;
+    check_version(cx.state, scope, resource, command.if_version)?;
+    let conflict = |problem: String| conflict(cx.state, scope, resource, problem);
+    let Limit::Amount(limit) = quota.policy.limit else {
         return Err(conflict("is not an amount that could be added to or taken from; set it instead".into()));
     };
     let Some(number) = limit.number().checked_add(command.delta).filter(|sum| *sum <= MAX_AMOUNT) else {
@@ -57,107 +89,200 @@ pub(super) fn adjust(state: &State, command: &AdjustQuota) -> Decided {
     if number.is_sign_negative() && !number.is_zero() {
         return Err(conflict(format!("is {limit}; taking {} would make it negative", command.delta.abs())));
     }
-    let limit = Amount::new(number, state.resource(resource).decimals)
+    let limit = Amount::new(number, cx.state.resource(resource).decimals)
         .map_err(|error| conflict(format!("would be {number}, which {error}")))?;
-    check_place(state, scope, resource, Limit::Amount(limit))?;
-    Ok(change_limit(state, scope, resource, Limit::Amount(limit)))
+    let new = quota.policy.with_limit(Limit::Amount(limit));
+    check_combination(cx.state, scope, resource, &new)?;
+    change_policy(cx, scope, resource, new)
 }
 
-pub(super) fn lock(state: &State, command: &LockQuota, actor: &Arc<str>) -> Decided {
-    let (scope, resource) = find(state, &command.scope, &command.resource)?;
-    let quota = existing(state, scope, resource)?;
-    check_version(state, scope, resource, quota.version, command.if_version)?;
-    if quota.lock.is_some() {
-        return Ok(unchanged("LockQuota", quota));
+pub(super) fn delete(cx: Context<'_>, command: &DeleteQuota) -> Decided {
+    let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
+    let quota = existing(cx.state, scope, resource)?;
+    let loans: Vec<Revision> = cx
+        .state
+        .transfers()
+        .filter(|transfer| transfer.resource == resource)
+        .filter(|transfer| transfer.from == scope.id || transfer.to == scope.id)
+        .map(|transfer| transfer.id)
+        .collect();
+    if !loans.is_empty() {
+        return Err(Rejection::OnLoan(loans));
     }
-    let body = Body::QuotaLocked {
+    check_version(cx.state, scope, resource, command.if_version)?;
+    if !cx.places_later {
+        Limits { state: cx.state, resource, replaced: &[(scope.id, None)] }.check(scope)?;
+    }
+    let body = Body::QuotaDeleted {
         scope: scope.id,
         resource,
-        lock: Lock { reason: command.reason.clone(), actor: actor.clone() },
-        version: quota.version + 1,
+        version: version_of(scope, resource) + 1,
+        previous: quota.policy.clone(),
     };
-    Ok(policy_change(state, scope, resource, body))
+    Ok(Decision { body, touched: vec![touched_by_policy(cx, scope, resource, None)] })
 }
 
-pub(super) fn unlock(state: &State, command: &UnlockQuota) -> Decided {
-    let (scope, resource) = find(state, &command.scope, &command.resource)?;
-    let quota = existing(state, scope, resource)?;
-    check_version(state, scope, resource, quota.version, command.if_version)?;
+pub(super) fn lock(cx: Context<'_>, command: &LockQuota) -> Decided {
+    let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
+    let quota = existing(cx.state, scope, resource)?;
+    check_version(cx.state, scope, resource, command.if_version)?;
+    let version = version_of(scope, resource);
+    if quota.lock.is_some() {
+        return Ok(unchanged("LockQuota", version));
+    }
+    let lock = Lock { reason: command.reason.clone(), actor: Arc::clone(cx.actor) };
+    let body = Body::QuotaLocked { scope: scope.id, resource, lock, version: version + 1 };
+    Ok(Decision { body, touched: vec![touched_by_policy(cx, scope, resource, Some(quota))] })
+}
+
+pub(super) fn unlock(cx: Context<'_>, command: &UnlockQuota) -> Decided {
+    let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
+    let quota = existing(cx.state, scope, resource)?;
+    check_version(cx.state, scope, resource, command.if_version)?;
+    let version = version_of(scope, resource);
     if quota.lock.is_none() {
-        return Ok(unchanged("UnlockQuota", quota));
+        return Ok(unchanged("UnlockQuota", version));
     }
-    let body = Body::QuotaUnlocked { scope: scope.id, resource, version: quota.version + 1 };
-    Ok(policy_change(state, scope, resource, body))
+    let body = Body::QuotaUnlocked { scope: scope.id, resource, version: version + 1 };
+    Ok(Decision { body, touched: vec![touched_by_policy(cx, scope, resource, Some(quota))] })
 }
 
-/// A limit fits its place when no ancestor's limit is below it and no descendant's is above it:
-/// each within its parent.
-fn check_place(state: &State, scope: &Scope, resource: ResourceId, limit: Limit) -> Result<(), Rejection> {
-    if let Some((above, ceiling)) = nearest_limit_above(state, scope, resource) {
-        let problem = match limit {
-            Limit::Amount(limit) if limit > ceiling => {
-                Some(format!("of {limit} is over the {ceiling} of {}", above.path))
-            }
-            Limit::Unlimited => {
-                Some(format!("may not be UNLIMITED below the {ceiling} of {}; use INHERIT", above.path))
-            }
-            Limit::Amount(_) | Limit::Inherit => None,
-        };
-        if let Some(problem) = problem {
-            return Err(conflict(state, scope, above, resource, problem));
-        }
+/// Makes a policy that of a quota, if it fits its place and what is taken.
+fn change_policy(cx: Context<'_>, scope: &Scope, resource: ResourceId, new: Policy) -> Decided {
+    if !cx.places_later {
+        Limits { state: cx.state, resource, replaced: &[(scope.id, Some(&new))] }.check(scope)?;
     }
-    let Limit::Amount(ceiling) = limit else {
-        return Ok(());
-    };
-    for below in state.subtree(scope.id).skip(1) {
-        let problem = match below.quota(resource).map(|quota| quota.limit) {
-            Some(Limit::Amount(limit)) if limit > ceiling => {
-                format!("of {ceiling} is under the {limit} of {}; lower that first", below.path)
-            }
-            Some(Limit::Unlimited) => {
-                format!("of {ceiling} is above {}, which is UNLIMITED; set that to INHERIT first", below.path)
-            }
-            _ => continue,
-        };
-        return Err(conflict(state, scope, below, resource, problem));
-    }
-    Ok(())
+    let drain = reduce(cx, scope, resource, &new, new.terms().on_reduce)?;
+    Ok(policy_set(cx, scope, resource, new, drain, None))
 }
 
-fn nearest_limit_above<'a>(
-    state: &'a State,
+/// A quota gets a policy, of its own accord or by its schedule.
+pub(super) fn policy_set(
+    cx: Context<'_>,
     scope: &Scope,
     resource: ResourceId,
-) -> Option<(&'a Scope, Amount)> {
-    state.path_up(scope.id).skip(1).find_map(|above| Some((above, above.account(resource)?.limit()?)))
+    new: Policy,
+    drain: Option<Amount>,
+    scheduled: Option<Revision>,
+) -> Decision {
+    let mut quota = scope.quota(resource).cloned().unwrap_or_else(|| Quota::new(new.clone()));
+    let previous = scope.quota(resource).map(|quota| quota.policy.clone());
+    quota.policy = new.clone();
+    let touched = touched_by_policy(cx, scope, resource, Some(&quota));
+    let body = Body::QuotaSet {
+        scope: scope.id,
+        resource,
+        policy: new,
+        version: version_of(scope, resource) + 1,
+        previous,
+        drain,
+        scheduled,
+    };
+    Decision { body, touched: vec![touched] }
 }
 
-fn limit_of(state: &State, limit: NewLimit, resource: ResourceId) -> Result<Limit, Rejection> {
-    match limit {
-        NewLimit::Amount(number) => Amount::new(number, state.resource(resource).decimals)
-            .map(Limit::Amount)
-            .map_err(|error| malformed("limit.amount", error)),
-        NewLimit::Unlimited => Ok(Limit::Unlimited),
-        NewLimit::Inherit => Ok(Limit::Inherit),
-    }
+/// What happens to what is over when a policy is replaced: refused, or how much is to be given
+/// back if that is to be said.
+fn reduce(
+    cx: Context<'_>,
+    scope: &Scope,
+    resource: ResourceId,
+    new: &Policy,
+    on_reduce: OnReduce,
+) -> Result<Option<Amount>, Rejection> {
+    let hard = scope.quota(resource).and_then(|quota| quota.active_override().map(|_| quota.hard()));
+    let after = new.effective_of(hard.unwrap_or(new.limit));
+    reduced(cx.state, scope, resource, after, on_reduce)
 }
 
-fn malformed(field: &str, problem: impl ToString) -> Rejection {
-    Rejection::Malformed(Malformed::new(field, problem))
-}
-
-fn existing<'a>(state: &State, scope: &'a Scope, resource: ResourceId) -> Result<&'a Quota, Rejection> {
-    scope.quota(resource).ok_or_else(|| Rejection::UnknownQuotas(vec![quota_name(state, scope, resource)]))
-}
-
-fn check_version(
+/// As [`reduce`], for a limit that changes in any way.
+pub(super) fn reduced(
     state: &State,
     scope: &Scope,
     resource: ResourceId,
-    actual: u64,
+    after: Option<Amount>,
+    on_reduce: OnReduce,
+) -> Result<Option<Amount>, Rejection> {
+    let Some((after, account)) = after.zip(scope.account(resource)) else {
+        return Ok(None);
+    };
+    let lowered = account.limit().is_none_or(|before| after < before);
+    if !lowered || account.taken() <= after {
+        return Ok(None);
+    }
+    match on_reduce {
+        OnReduce::Refuse => Err(below_use(state, scope, account, after)),
+        OnReduce::Freeze => Ok(None),
+        OnReduce::Drain => Ok(Some(account.taken().saturating_sub(after))),
+    }
+}
+
+/// How much is to be given back when time changes a limit: time is not refused.
+pub(super) fn drained(
+    state: &State,
+    scope: &Scope,
+    resource: ResourceId,
+    after: Option<Amount>,
+    on_reduce: OnReduce,
+) -> Option<Amount> {
+    let on_reduce = if on_reduce == OnReduce::Refuse { OnReduce::Freeze } else { on_reduce };
+    reduced(state, scope, resource, after, on_reduce).expect("only REFUSE refuses")
+}
+
+pub(super) fn below_use(state: &State, scope: &Scope, account: &Account, limit: Amount) -> Rejection {
+    Rejection::BelowUse(BelowUse {
+        taken: Taken {
+            quota: quota_name(state, scope, account.resource),
+            used: account.used.number(),
+            held: account.held.number(),
+        },
+        limit: limit.number(),
+        over_by: account.taken().saturating_sub(limit).number(),
+    })
+}
+
+/// A policy that follows from a present one must make sense as well.
+pub(super) fn check_combination(
+    state: &State,
+    scope: &Scope,
+    resource: ResourceId,
+    new: &Policy,
+) -> Result<(), Rejection> {
+    policy::check(new).map_err(|error| {
+        let problem = format!("would be {}, but {error}", limit_text(new.limit));
+        conflict(state, scope, resource, problem)
+    })
+}
+
+fn limit_text(limit: Limit) -> String {
+    match limit {
+        Limit::Amount(amount) => amount.to_string(),
+        Limit::Unlimited => "UNLIMITED".into(),
+        Limit::Inherit => "INHERIT".into(),
+    }
+}
+
+pub(super) fn existing<'a>(
+    state: &State,
+    scope: &'a Scope,
+    resource: ResourceId,
+) -> Result<&'a Quota, Rejection> {
+    scope.quota(resource).ok_or_else(|| Rejection::UnknownQuotas(vec![quota_name(state, scope, resource)]))
+}
+
+/// The version of a policy, whether a quota is there or was.
+pub(super) fn version_of(scope: &Scope, resource: ResourceId) -> u64 {
+    scope.account(resource).map_or(0, |account| account.version)
+}
+
+pub(super) fn check_version(
+    state: &State,
+    scope: &Scope,
+    resource: ResourceId,
     expected: Option<u64>,
 ) -> Result<(), Rejection> {
+    // Without a quota the version is 0 for whoever asks, whatever was there before.
+    let actual = scope.quota(resource).map_or(0, |_| version_of(scope, resource));
     match expected {
         Some(expected) if expected != actual => Err(Rejection::VersionMismatch(Mismatch {
             quota: quota_name(state, scope, resource),
@@ -168,49 +293,8 @@ fn check_version(
     }
 }
 
-fn conflict(state: &State, scope: &Scope, other: &Scope, resource: ResourceId, problem: String) -> Rejection {
-    Rejection::LimitConflict {
-        quota: quota_name(state, scope, resource),
-        other: quota_name(state, other, resource),
-        problem,
-    }
-}
-
-pub(super) fn quota_name(state: &State, scope: &Scope, resource: ResourceId) -> QuotaName {
-    QuotaName { scope: scope.path.clone(), resource: state.resource(resource).name.clone() }
-}
-
-fn unchanged(command: &'static str, quota: &Quota) -> Decision {
-    Decision::plain(Body::Unchanged { command: Arc::from(command), version: quota.version })
-}
-
-fn change_limit(state: &State, scope: &Scope, resource: ResourceId, limit: Limit) -> Decision {
-    let quota = scope.quota(resource);
-    let body = Body::QuotaSet {
-        scope: scope.id,
-        resource,
-        limit,
-        version: quota.map_or(0, |quota| quota.version) + 1,
-        previous: quota.map(|quota| quota.limit),
-    };
-    policy_change(state, scope, resource, body)
-}
-
-/// A change of policy touches its own quota and leaves the counters as they are.
-fn policy_change(state: &State, scope: &Scope, resource: ResourceId, body: Body) -> Decision {
-    let definition = state.resource(resource);
-    let fresh = Account::new(resource, definition.decimals);
-    let account = scope.account(resource).unwrap_or(&fresh);
-    let touched = Touched {
-        scope: scope.id,
-        path: scope.path.clone(),
-        resource,
-        name: definition.name.clone(),
-        used: account.used,
-        held: account.held,
-        sequence: account.sequence + 1,
-        used_change: Default::default(),
-        held_change: Default::default(),
-    };
-    Decision { body, touched: vec![touched] }
+/// A limit that is at fault alone.
+pub(super) fn conflict(state: &State, scope: &Scope, resource: ResourceId, problem: String) -> Rejection {
+    let quota = quota_name(state, scope, resource);
+    Rejection::LimitConflict { other: quota.clone(), quota, problem }
 }

@@ -1,0 +1,4 @@
+//! The harnesses of `tests/fuzz`, for cargo-fuzz.
+
+#[path = "../tests/fuzz/harness/mod.rs"]
+pub mod harness;

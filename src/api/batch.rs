@@ -1,0 +1,213 @@
+//! Many commands at once: batches whose commands are decided each on its own or all together, and
+//! streams of commands.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::Streaming;
+
+use super::Api;
+use super::DEFAULT_TIMEOUT;
+use super::answer;
+use super::call;
+use super::call::Caller;
+use super::call::Done;
+use super::call::Failure;
+use super::status;
+use crate::codec::command;
+use crate::ledger;
+use crate::ledger::Command;
+use crate::ledger::Malformed;
+use crate::ledger::Outcome;
+use crate::ledger::Rejection;
+use crate::proto::v1;
+
+/// About how many bytes the rejections of one answer may take together. Clients take 4 MiB.
+const MAX_REJECTIONS: usize = 2 << 20;
+
+/// Bounds of what one of them may take.
+const REJECTION_BYTES: std::ops::RangeInclusive<usize> = 256..=2_048;
+
+/// Of how many denials of one call the largest holders are named, if they are asked for.
+const MAX_EXPLAINED: usize = 4;
+
+/// How many commands of a stream are decided together.
+const CHUNK: usize = 1_024;
+
+/// How many bytes each of so many results may take.
+fn share(results: usize) -> usize {
+    (MAX_REJECTIONS / results.max(1)).clamp(*REJECTION_BYTES.start(), *REJECTION_BYTES.end())
+}
+
+/// The results of a stream of commands.
+pub(super) type Results = Pin<Box<dyn Stream<Item = Result<v1::BatchResult, Status>> + Send>>;
+
+impl Api {
+    pub(super) async fn run_batch(
+        &self,
+        caller: &Caller,
+        batch: v1::BatchRequest,
+    ) -> Result<v1::BatchResponse, Status> {
+        let malformed = |error| status::malformed(&error);
+        command::check_batch(batch.commands.len()).map_err(malformed)?;
+        if batch.atomic {
+            return self.run_atomic(caller, batch).await;
+        }
+        if !batch.request_id.is_empty() {
+            let problem = "is for atomic batches; of this one each command has its own";
+            return Err(malformed(Malformed::new("request_id", problem)));
+        }
+        let in_batch = |position: usize| format!("commands[{position}]");
+        let results = self.run_each(caller, batch.commands, in_batch).await;
+        Ok(v1::BatchResponse { results, ..Default::default() })
+    }
+
+    /// Has commands decided each on its own, in order. `prefix` names a command in errors.
+    async fn run_each(
+        &self,
+        caller: &Caller,
+        commands: Vec<v1::BatchCommand>,
+        prefix: impl Fn(usize) -> String,
+    ) -> Vec<v1::BatchResult> {
+        struct Asked {
+            tag: u64,
+            holders: usize,
+            /// Its command, unless it is malformed.
+            command: Result<Command, Malformed>,
+        }
+        let mut asked = Vec::with_capacity(commands.len());
+        let mut requests = Vec::with_capacity(commands.len());
+        for (position, v1::BatchCommand { tag, command: message }) in commands.into_iter().enumerate() {
+            let holders = message.as_ref().map_or(0, call::holders_asked);
+            let command = request(caller, message, &prefix(position)).map(|request| {
+                let command = request.command.clone();
+                requests.push(request);
+                command
+            });
+            asked.push(Asked { tag, holders, command });
+        }
+        let mut decided = self.node.decide_all(requests, caller.deadline).await.into_iter();
+        let bytes = share(asked.len());
+        let mut explained = 0;
+        let answered = asked.into_iter().map(|Asked { tag, holders, command }| {
+            let done = command.map_err(Failure::from).and_then(|command| {
+                let outcome = decided.next().expect("every request has a result")?;
+                let done = call::result(outcome)?;
+                Ok((command, done))
+            });
+            match done {
+                Ok((command, done)) => answer::done(tag, &command, done, bytes),
+                Err(failure) if holders > 0 && explained < MAX_EXPLAINED => {
+                    explained += 1;
+                    answer::not_done(tag, &self.explained(failure, holders), bytes)
+                }
+                Err(failure) => answer::not_done(tag, &failure, bytes),
+            }
+        });
+        answered.collect()
+    }
+
+    /// Has commands decided together: all of them take effect, or none.
+    async fn run_atomic(
+        &self,
+        caller: &Caller,
+        batch: v1::BatchRequest,
+    ) -> Result<v1::BatchResponse, Status> {
+        let malformed = |error| status::malformed(&error);
+        let tags: Vec<u64> = batch.commands.iter().map(|command| command.tag).collect();
+        let holders: Vec<usize> = batch
+            .commands
+            .iter()
+            .map(|command| command.command.as_ref().map_or(0, call::holders_asked))
+            .collect();
+        let id = command::request_id(&batch.request_id).map_err(malformed)?;
+        let command = command::decode_batch(batch.commands).map_err(malformed)?;
+        let request = call::identified(caller, id, command.clone());
+        let outcome = self
+            .node
+            .decide(request, caller.deadline)
+            .await
+            .map_err(|error| status::of(&Failure::Failed(error)))?;
+        let Command::Batch(commands) = &command else {
+            unreachable!("a batch decodes to a batch");
+        };
+        let Outcome { revision, replayed, verdict } = outcome;
+        let results = match verdict {
+            Ok(grant) => {
+                let parts = &grant.details().parts;
+                assert_eq!(parts.len(), tags.len(), "every command of a batch is a part");
+                // Each part is one event, and the last of them gives the whole its revision.
+                let first = revision + 1 - parts.len() as u64;
+                let each = tags.iter().zip(commands.commands()).zip(parts).zip(first..);
+                each.map(|(((tag, command), part), revision)| {
+                    let done = Done::new(part.clone(), revision, replayed);
+                    answer::done(*tag, command, done, share(tags.len()))
+                })
+                .collect()
+            }
+            Err(rejection) => {
+                let Rejection::PartFailed { index, rejection, .. } = *rejection else {
+                    let failure = Failure::Rejected { rejection, holders: Vec::new(), revision, replayed };
+                    return Err(status::of(&failure));
+                };
+                let failed = index as usize;
+                let failure = Failure::Rejected { rejection, holders: Vec::new(), revision, replayed };
+                let failure = self.explained(failure, holders[failed]);
+                let result = |(position, tag): (usize, &u64)| {
+                    if position == failed {
+                        answer::not_done(*tag, &failure, share(1))
+                    } else {
+                        answer::not_applied(*tag, failed, revision, replayed)
+                    }
+                };
+                tags.iter().enumerate().map(result).collect()
+            }
+        };
+        Ok(v1::BatchResponse { results, revision, replayed })
+    }
+
+    /// The results of a stream of commands, in order. What has come while earlier ones were decided
+    /// is decided together.
+    pub(super) fn run_stream(&self, caller: Caller, commands: Streaming<v1::BatchCommand>) -> Results {
+        let api = self.clone();
+        let results = commands.ready_chunks(CHUNK).then(move |chunk| {
+            let api = api.clone();
+            let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller.clone() };
+            async move {
+                let mut commands = Vec::with_capacity(chunk.len());
+                // What cannot be read ends the stream, after what came before it.
+                let mut broken = None;
+                for command in chunk {
+                    match command {
+                        Ok(command) => commands.push(command),
+                        Err(status) => broken = Some(status),
+                    }
+                }
+                let results = api.run_each(&caller, commands, |_| String::new()).await;
+                stream::iter(results.into_iter().map(Ok).chain(broken.map(Err)))
+            }
+        });
+        Box::pin(results.flatten())
+    }
+}
+
+/// A request from a command of a batch or a stream; `prefix` names it in errors.
+fn request(
+    caller: &Caller,
+    message: Option<command::Message>,
+    prefix: &str,
+) -> Result<ledger::Request, Malformed> {
+    let Some(message) = message else {
+        let field = if prefix.is_empty() { "command" } else { prefix };
+        return Err(Malformed::new(field, "says nothing to do"));
+    };
+    let field = command::field(&message);
+    call::request(caller, message).map_err(|error| {
+        let error = command::within(field, error);
+        if prefix.is_empty() { error } else { command::within(prefix, error) }
+    })
+}

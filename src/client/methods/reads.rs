@@ -1,0 +1,111 @@
+//! Linearizable reads, and the event stream. All of them may be repeated.
+//!
+//! Of a list each call is one page: the first has the token "", and size 0 is the server's default.
+
+use super::call;
+use crate::client::Client;
+use crate::client::ClientError;
+use crate::client::retry::Repeat;
+use crate::proto::v1::*;
+
+/// What the tree, the catalogue and the templates are.
+impl Client {
+    /// Reads one scope.
+    pub async fn get_scope(&self, path: &str) -> Result<GetScopeResponse, ClientError> {
+        let message = GetScopeRequest { path: path.to_owned() };
+        call!(self, Repeat::Read, quotas.get_scope, message)
+    }
+
+    /// The scopes at and below `path` ("" for all trees).
+    pub async fn list_scopes(
+        &self,
+        path: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<ListScopesResponse, ClientError> {
+        let message =
+            ListScopesRequest { path: path.to_owned(), page_size, page_token: page_token.to_owned() };
+        call!(self, Repeat::Read, quotas.list_scopes, message)
+    }
+
+    /// The whole catalogue.
+    pub async fn list_resources(&self) -> Result<ListResourcesResponse, ClientError> {
+        call!(self, Repeat::Read, quotas.list_resources, ListResourcesRequest {})
+    }
+
+    /// Reads one template.
+    pub async fn get_template(&self, name: &str) -> Result<GetTemplateResponse, ClientError> {
+        let message = GetTemplateRequest { name: name.to_owned() };
+        call!(self, Repeat::Read, quotas.get_template, message)
+    }
+
+    /// All templates, in the order in which they were made.
+    pub async fn list_templates(
+        &self,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<ListTemplatesResponse, ClientError> {
+        let message = ListTemplatesRequest { page_size, page_token: page_token.to_owned() };
+        call!(self, Repeat::Read, quotas.list_templates, message)
+    }
+
+    /// The scopes at and below `scope` ("" for all) whose quotas are not what their template says
+    /// now.
+    pub async fn get_drift(
+        &self,
+        scope: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<GetDriftResponse, ClientError> {
+        let message =
+            GetDriftRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned() };
+        call!(self, Repeat::Read, quotas.get_drift, message)
+    }
+
+    /// What is there at and below `scope` ("" for everything), as a document.
+    pub async fn export_plan(&self, scope: &str) -> Result<ExportPlanResponse, ClientError> {
+        let message = ExportPlanRequest { scope: scope.to_owned() };
+        call!(self, Repeat::Read, quotas.export_plan, message)
+    }
+}
+
+/// What is taken.
+impl Client {
+    /// One quota with its counters.
+    pub async fn get_quota(&self, scope: &str, resource: &str) -> Result<GetQuotaResponse, ClientError> {
+        let message = GetQuotaRequest { scope: scope.to_owned(), resource: resource.to_owned() };
+        call!(self, Repeat::Read, query.get_quota, message)
+    }
+
+    /// The quotas at and below `scope` ("" for all).
+    pub async fn list_quotas(
+        &self,
+        scope: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<ListQuotasResponse, ClientError> {
+        let message =
+            ListQuotasRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned() };
+        call!(self, Repeat::Read, query.list_quotas, message)
+    }
+
+    /// One hold, live or closed not long ago.
+    pub async fn get_hold(&self, hold_id: u64) -> Result<GetHoldResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_hold, GetHoldRequest { hold_id })
+    }
+
+    /// The live holds that pass the filters of the message.
+    pub async fn list_holds(&self, message: ListHoldsRequest) -> Result<ListHoldsResponse, ClientError> {
+        call!(self, Repeat::Read, query.list_holds, message)
+    }
+
+    /// Events from a revision on, without gaps.
+    pub async fn list_events(
+        &self,
+        from_revision: u64,
+        page_size: u32,
+    ) -> Result<ListEventsResponse, ClientError> {
+        let message = ListEventsRequest { from_revision, page_size };
+        call!(self, Repeat::Read, events.list_events, message)
+    }
+}

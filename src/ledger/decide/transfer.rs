@@ -1,0 +1,241 @@
+//! Parts of limits between siblings.
+
+use super::Context;
+use super::Decided;
+use super::Decision;
+use super::Rejection;
+use super::charge::touched_by_policy;
+use super::place::Limits;
+use super::policy;
+use super::quota::below_use;
+use super::quota::check_combination;
+use super::quota::check_version;
+use super::quota::conflict;
+use super::quota::drained;
+use super::quota::existing;
+use super::quota::version_of;
+use super::quota_name;
+use crate::ledger::Revision;
+use crate::ledger::amount::Amount;
+use crate::ledger::amount::MAX_AMOUNT;
+use crate::ledger::command::TransferQuota;
+use crate::ledger::event::Body;
+use crate::ledger::event::Touched;
+use crate::ledger::event::TransferSide;
+use crate::ledger::quota::Limit;
+use crate::ledger::quota::Policy;
+use crate::ledger::rejection::Malformed;
+use crate::ledger::resource::ResourceId;
+use crate::ledger::scope::Scope;
+use crate::ledger::scope::ScopeId;
+
+pub(super) fn transfer(cx: Context<'_>, command: &TransferQuota) -> Decided {
+    let state = cx.state;
+    let malformed = |field: &str, problem: String| Rejection::Malformed(Malformed::new(field, problem));
+    let resource = state.resource_id(&command.resource);
+    let amount = match resource {
+        Some(resource) => Some(
+            Amount::new(command.amount, state.resource(resource).decimals)
+                .map_err(|error| malformed("amount", error.to_string()))?,
+        ),
+        None => None,
+    };
+    if let Some(until) = command.until.filter(|until| *until <= cx.now) {
+        return Err(malformed("until_ms", format!("is {until}, and it is {} already", cx.now)));
+    }
+    let (from, to) = find_both(cx, command)?;
+    let (Some(resource), Some(amount)) = (resource, amount) else {
+        return Err(Rejection::UnknownResources(vec![command.resource.clone()]));
+    };
+    let missing: Vec<_> = [from, to]
+        .into_iter()
+        .filter(|scope| scope.quota(resource).is_none())
+        .map(|scope| quota_name(state, scope, resource))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Rejection::UnknownQuotas(missing));
+    }
+    check_version(state, from, resource, command.if_from_version)?;
+    check_version(state, to, resource, command.if_to_version)?;
+    let parent = state.scope(from.parent.expect("siblings have a parent"));
+    if !parent.quota(resource).is_some_and(|quota| quota.policy.terms().allow_transfer) {
+        return Err(Rejection::TransferNotAllowed(quota_name(state, parent, resource)));
+    }
+    let (lowered, raised) = both_policies(cx, from, to, resource, amount)?;
+    let replaced = [(from.id, Some(&lowered)), (to.id, Some(&raised))];
+    if !cx.places_later {
+        let limits = Limits { state, resource, replaced: &replaced };
+        limits.check(from)?;
+        limits.check(to)?;
+    }
+    let account = from.account(resource).expect("a scope with a quota has an account");
+    let mut after = existing(state, from, resource)?.clone();
+    after.policy = lowered.clone();
+    if let Some(limit) = after.effective().filter(|limit| account.taken() > *limit) {
+        return Err(below_use(state, from, account, limit));
+    }
+    let body = Body::QuotaTransferred {
+        from: side(from, resource, &lowered, None),
+        to: side(to, resource, &raised, None),
+        resource,
+        amount,
+        until: command.until,
+    };
+    Ok(Decision { body, touched: touched(cx, resource, &[(from, &lowered), (to, &raised)]) })
+}
+
+fn find_both<'a>(cx: Context<'a>, command: &TransferQuota) -> Result<(&'a Scope, &'a Scope), Rejection> {
+    match (cx.state.scope_at(&command.from), cx.state.scope_at(&command.to)) {
+        (Some(from), Some(to)) => Ok((from, to)),
+        (from, to) => {
+            let sides = [(from, &command.from), (to, &command.to)];
+            let unknown = sides.into_iter().filter(|(scope, _)| scope.is_none());
+            Err(Rejection::UnknownScopes(unknown.map(|(_, path)| path.clone()).collect()))
+        }
+    }
+}
+
+/// The policies of both sides after a transfer.
+fn both_policies(
+    cx: Context<'_>,
+    from: &Scope,
+    to: &Scope,
+    resource: ResourceId,
+    amount: Amount,
+) -> Result<(Policy, Policy), Rejection> {
+    let state = cx.state;
+    let limit_of = |scope: &Scope| -> Result<Amount, Rejection> {
+        match existing(state, scope, resource)?.policy.limit {
+            Limit::Amount(limit) => Ok(limit),
+            Limit::Unlimited | Limit::Inherit => Err(conflict(
+                state,
+                scope,
+                resource,
+                "is not an amount of which a part could be passed on".into(),
+            )),
+        }
+    };
+    let (has, gets) = (limit_of(from)?, limit_of(to)?);
+    let Some(less) = has.checked_sub(amount) else {
+        return Err(conflict(
+            state,
+            from,
+            resource,
+            format!("is {has}, of which {amount} cannot be passed on"),
+        ));
+    };
+    let Some(more) = gets.checked_add(amount).filter(|more| more.number() <= MAX_AMOUNT) else {
+        let problem =
+            format!("is {gets}; {amount} more goes beyond 10^18, or beyond what can be counted exactly");
+        return Err(conflict(state, to, resource, problem));
+    };
+    let with = |scope: &Scope, limit| -> Result<Policy, Rejection> {
+        let policy = existing(state, scope, resource)?.policy.with_limit(Limit::Amount(limit));
+        check_combination(state, scope, resource, &policy)?;
+        Ok(policy)
+    };
+    Ok((with(from, less)?, with(to, more)?))
+}
+
+/// A transfer goes back, since its time has come: as much as the one who got it still has and has
+/// not promised to those below it, and as fits where it came from. What else the policies of both
+/// say must still make sense.
+pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
+    let state = cx.state;
+    let transfer = state.transfers.get(&id).expect("a deadline is that of a transfer");
+    let resource = transfer.resource;
+    let has = |scope: ScopeId| {
+        let scope = state.scope(scope);
+        let policy = scope.quota(resource).map(|quota| &quota.policy)?;
+        match policy.limit {
+            Limit::Amount(limit) => Some((scope, policy, limit)),
+            Limit::Unlimited | Limit::Inherit => None,
+        }
+    };
+    let to = has(transfer.to).map(|(scope, policy, limit)| {
+        let limits = Limits { state, resource, replaced: &[] };
+        let lowered = |less: i128| {
+            let limit = limit.of_units(limit.units() - less)?;
+            let policy = policy.with_limit(Limit::Amount(limit));
+            (policy::check(&policy).is_ok() && limits.fits_below(scope, &policy)).then_some(policy)
+        };
+        let less = most(transfer.amount.min(limit).units(), |less| lowered(less).is_some());
+        let amount = limit.of_units(less).expect("no more goes back than there is");
+        (scope, policy.with_limit(Limit::Amount(limit.saturating_sub(amount))), amount)
+    });
+    let amount = to.as_ref().map_or(transfer.amount, |(_, _, amount)| *amount);
+    let from = has(transfer.from).map(|(scope, policy, limit)| {
+        let replaced: Vec<_> = to.iter().map(|(scope, policy, _)| (scope.id, Some(policy))).collect();
+        let limits = Limits { state, resource, replaced: &replaced };
+        (scope, raised_within(&limits, scope, policy, limit, amount))
+    });
+    let sides: Vec<(&Scope, &Policy)> = from
+        .iter()
+        .map(|(scope, policy)| (*scope, policy))
+        .chain(to.iter().map(|(scope, policy, _)| (*scope, policy)))
+        .collect();
+    let drain = |scope: &Scope, policy: &Policy| {
+        let quota = scope.quota(resource).expect("a side with a policy has a quota");
+        let hard = quota.active_override().map_or(policy.limit, |_| quota.hard());
+        drained(state, scope, resource, policy.effective_of(hard), policy.terms().on_reduce)
+    };
+    let body = Body::TransferReturned {
+        id,
+        from: from.as_ref().map(|(scope, policy)| side(scope, resource, policy, drain(scope, policy))),
+        to: to.as_ref().map(|(scope, policy, _)| side(scope, resource, policy, drain(scope, policy))),
+        resource,
+    };
+    Decision { body, touched: touched(cx, resource, &sides) }
+}
+
+/// A policy whose limit is raised by an amount, or by as much of it as fits what lies above.
+fn raised_within(
+    limits: &Limits<'_>,
+    scope: &Scope,
+    policy: &Policy,
+    limit: Amount,
+    amount: Amount,
+) -> Policy {
+    let raised = |more: i128| {
+        let raised = limit.of_units(limit.units() + more).filter(|raised| raised.number() <= MAX_AMOUNT);
+        raised.map(|raised| policy.with_limit(Limit::Amount(raised)))
+    };
+    let fits = |more| {
+        raised(more).is_some_and(|policy| policy::check(&policy).is_ok() && limits.fits_above(scope, &policy))
+    };
+    raised(most(amount.units(), fits)).expect("what is there now can be there")
+}
+
+/// The most units up to `all` that fit, at least none. An overcommit ratio makes this a search.
+fn most(all: i128, fits: impl Fn(i128) -> bool) -> i128 {
+    if fits(all) {
+        return all;
+    }
+    let (mut fitting, mut too_much) = (0, all);
+    while too_much - fitting > 1 {
+        let middle = fitting + (too_much - fitting) / 2;
+        if fits(middle) { fitting = middle } else { too_much = middle }
+    }
+    fitting
+}
+
+fn side(scope: &Scope, resource: ResourceId, policy: &Policy, drain: Option<Amount>) -> TransferSide {
+    let Limit::Amount(limit) = policy.limit else {
+        unreachable!("a part is taken from and added to amounts only");
+    };
+    TransferSide { scope: scope.id, limit, version: version_of(scope, resource) + 1, drain }
+}
+
+/// Both accounts, from the root down.
+fn touched(cx: Context<'_>, resource: ResourceId, sides: &[(&Scope, &Policy)]) -> Vec<Touched> {
+    let mut touched: Vec<Touched> = sides
+        .iter()
+        .map(|(scope, policy)| {
+            let mut quota = scope.quota(resource).expect("a side with a policy has a quota").clone();
+            quota.policy = (*policy).clone();
+            touched_by_policy(cx, scope, resource, Some(&quota))
+        })
+        .collect();
+    touched.sort_by_key(|touched| (touched.path.segments().count(), touched.scope));
+    touched
+}

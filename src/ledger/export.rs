@@ -1,0 +1,75 @@
+//! What there is, as a plan: applied to the same ledger it changes nothing, applied to an empty
+//! one it makes the same resources, templates, scopes and policies.
+//!
+//! What is taken, locked, scheduled or on loan is no part of a plan.
+
+use super::bulk::as_said;
+use super::command::Plan;
+use super::command::PlannedQuota;
+use super::command::PlannedScope;
+use super::command::PutTemplate;
+use super::command::TemplateQuota;
+use super::name::Name;
+use super::scope::Scope;
+use super::scope::ScopeId;
+use super::state::State;
+use super::template::Template;
+
+/// All resources and templates, and the scopes at and below one; all scopes without one.
+pub fn export(state: &State, within: Option<ScopeId>) -> Plan {
+    let scopes = match within {
+        Some(scope) => state.subtree(scope).map(|scope| planned_scope(state, scope)).collect(),
+        None => state
+            .trees()
+            .flat_map(|tree| state.subtree(tree.id))
+            .map(|scope| planned_scope(state, scope))
+            .collect(),
+    };
+    Plan {
+        resources: state.resources().to_vec(),
+        templates: state.templates().map(|template| planned_template(state, template)).collect(),
+        scopes,
+    }
+}
+
+fn planned_template(state: &State, template: &Template) -> PutTemplate {
+    let quotas = template.quotas.iter().map(|(resource, policy)| TemplateQuota {
+        resource: state.resource(*resource).name.clone(),
+        policy: as_said(policy),
+    });
+    PutTemplate {
+        name: template.name.clone(),
+        description: template.description.clone(),
+        quotas: quotas.collect(),
+        if_version: None,
+    }
+}
+
+fn planned_scope(state: &State, scope: &Scope) -> PlannedScope {
+    let rules = scope.rules.as_deref();
+    let quotas = scope.accounts().iter().filter_map(|account| {
+        let quota = account.quota.as_deref()?;
+        Some(PlannedQuota {
+            resource: state.resource(account.resource).name.clone(),
+            policy: as_said(&quota.policy),
+        })
+    });
+    PlannedScope {
+        path: scope.path.clone(),
+        kind: Some(scope.kind.clone()),
+        labels: Some(scope.labels.clone()),
+        schema: rules.map(|rules| rules.schema.clone()),
+        child_policy: rules.map(|rules| rules.child_policy),
+        template: template_in_force(state, scope),
+        quotas: quotas.collect(),
+    }
+}
+
+/// The template of a scope, if applying it anew would make no quota that is not there: not when
+/// it has been changed since, and not when one of its quotas was removed.
+fn template_in_force(state: &State, scope: &Scope) -> Option<Name> {
+    let applied = scope.template.as_deref()?;
+    let current = state.template(&applied.template).expect("a template is never removed");
+    let all_there = current.quotas.iter().all(|(resource, _)| scope.quota(*resource).is_some());
+    (applied.version == current.version && all_there).then(|| applied.template.clone())
+}

@@ -1,0 +1,25 @@
+//! The payload of a log entry.
+
+use quorate::codec::batch;
+
+use super::seen;
+
+/// Decodes it as the state machine does.
+pub fn run(bytes: &[u8]) {
+    let (stamp, requests) = match batch::decode(bytes) {
+        Ok(decoded) => decoded,
+        Err(corrupt) => return seen::note(seen::problem(&corrupt)),
+    };
+    let encoded = batch::encode(&stamp, &requests);
+    let again = batch::decode(&encoded).expect("what was encoded can be decoded");
+    assert_eq!(again, (stamp, requests), "a batch means something else when it is encoded again");
+    let (stamp, requests) = again;
+    assert_eq!(batch::encode(&stamp, &requests), encoded, "equal batches have equal bytes");
+    seen::understood("batch", &encoded);
+    for request in &requests {
+        assert!(batch::size(request) <= encoded.len(), "a request is larger than its batch");
+        let alone = batch::decode_request(batch::encode_request(request)).expect("a request");
+        assert_eq!(alone, *request, "a request means something else on its own");
+        assert_eq!(batch::fingerprint(&alone.command), batch::fingerprint(&request.command));
+    }
+}

@@ -1,0 +1,311 @@
+//! The services of one node, over real sockets: what its answers say.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream;
+use quorate::clock::Clock as _;
+use quorate::clock::SystemClock;
+use quorate::config::ClientSettings;
+use quorate::config::Config;
+use quorate::config::LogSettings;
+use quorate::config::Member;
+use quorate::config::PeerSettings;
+use quorate::config::RaftSettings;
+use quorate::net::TcpNet;
+use quorate::proto::v1;
+use quorate::proto::v1::batch_command::Command;
+use quorate::proto::v1::cluster_client::ClusterClient;
+use quorate::proto::v1::ledger_client::LedgerClient;
+use quorate::proto::v1::query_client::QueryClient;
+use quorate::proto::v1::quotas_client::QuotasClient;
+use quorate::rng::Rng as _;
+use quorate::rng::SystemRng;
+use quorate::server;
+use quorate::store::simulated::Disk;
+use quorate::store::simulated::SimulatedStore;
+use tonic::Code;
+use tonic::Status;
+use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
+
+/// One node with a tree "acme/ml" and 10 instances for each of its scopes.
+struct Bench {
+    ledger: LedgerClient<Channel>,
+    quotas: QuotasClient<Channel>,
+    query: QueryClient<Channel>,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn id() -> String {
+    let random = u128::from(SystemRng.next_u64()) << 64 | u128::from(SystemRng.next_u64());
+    let bits = u128::from(SystemClock.now_ms()) << 80 | 7 << 76 | 0b10 << 62 | random >> 66;
+    uuid::Uuid::from_u128(bits).to_string()
+}
+
+fn limit(amount: &str) -> Option<v1::Limit> {
+    Some(v1::Limit { limit: Some(v1::limit::Limit::Amount(amount.into())) })
+}
+
+fn set_quota(scope: &str, policy: v1::Policy) -> v1::SetQuotaRequest {
+    v1::SetQuotaRequest {
+        request_id: id(),
+        scope: scope.into(),
+        resource: "instances".into(),
+        policy: Some(policy),
+        ..Default::default()
+    }
+}
+
+fn reserve(amount: &str) -> v1::ReserveRequest {
+    let line = v1::Line {
+        scope: "acme/ml".into(),
+        resource: "instances".into(),
+        amount: amount.into(),
+        ..Default::default()
+    };
+    v1::ReserveRequest { request_id: id(), lines: vec![line], ..Default::default() }
+}
+
+fn command(tag: u64, command: Command) -> v1::BatchCommand {
+    v1::BatchCommand { tag, command: Some(command) }
+}
+
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+fn rejection(status: &Status) -> v1::Rejection {
+    quorate::client::rejection_of(status).expect("a rejection in the details")
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let (client, peer) = (free_port(), free_port());
+        let address = |port| format!("127.0.0.1:{port}");
+        let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
+        let config = Config {
+            cluster: "bench".into(),
+            node_id: 1,
+            data_dir: Default::default(),
+            client: ClientSettings { listen: address(client), max_message_bytes: 4 << 20 },
+            peer: PeerSettings { listen: address(peer) },
+            members: vec![member],
+            max_clock_step_ms: 60_000,
+            raft: RaftSettings::default(),
+            log: LogSettings::default(),
+        };
+        let parts = server::Parts {
+            store: Box::new(SimulatedStore::new(Disk::new(1))),
+            clock: Arc::new(SystemClock),
+            net: Arc::new(TcpNet),
+            rng: Arc::new(SystemRng),
+        };
+        tokio::spawn(async move { server::run(config, parts, pending()).await.expect("the node runs") });
+        let endpoint = Channel::from_shared(format!("http://{}", address(client))).expect("an address");
+        let channel = loop {
+            match endpoint.connect().await {
+                Ok(channel) => break channel,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        ClusterClient::new(channel.clone())
+            .initialize(v1::InitializeRequest::default())
+            .await
+            .expect("a cluster");
+        let mut bench = Self {
+            ledger: LedgerClient::new(channel.clone()),
+            quotas: QuotasClient::new(channel.clone()),
+            query: QueryClient::new(channel),
+        };
+        for path in ["acme", "acme/ml"] {
+            let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
+            bench.quotas.create_scope(scope).await.expect("a scope");
+            let policy = v1::Policy { limit: limit("10"), ..Default::default() };
+            bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
+        }
+        bench
+    }
+
+    async fn revision(&mut self) -> u64 {
+        let request = v1::ListQuotasRequest::default();
+        self.query.list_quotas(request).await.expect("quotas").into_inner().revision
+    }
+
+    async fn quota(&mut self, scope: &str) -> v1::Quota {
+        let request = v1::GetQuotaRequest { scope: scope.into(), resource: "instances".into() };
+        self.query.get_quota(request).await.expect("a quota").into_inner().quota.expect("a quota")
+    }
+}
+
+#[tokio::test]
+async fn a_check_answers_as_a_reservation_would_and_leaves_no_trace() {
+    let mut bench = Bench::new().await;
+    let before = bench.revision().await;
+    let asked = v1::ReserveRequest { request_id: String::new(), ..reserve("4") };
+    let answer = bench.ledger.check(asked.clone()).await.expect("room").into_inner();
+    assert_eq!((answer.hold_id, answer.revision, answer.outcome()), (0, before, v1::Outcome::Granted));
+    let by_mode = v1::ReserveRequest { mode: v1::Mode::Check.into(), ..asked };
+    assert_eq!(bench.ledger.reserve(by_mode).await.expect("room").into_inner(), answer);
+    let denied = bench.ledger.check(reserve("11")).await.expect_err("no room");
+    assert_eq!((denied.code(), reason(&denied).as_str()), (Code::ResourceExhausted, "DENIED"));
+    assert_eq!(bench.revision().await, before);
+}
+
+#[tokio::test]
+async fn a_denial_names_the_largest_holders_when_it_is_asked_to() {
+    let mut bench = Bench::new().await;
+    let mut holds = Vec::new();
+    for amount in ["1", "5", "2"] {
+        let asked = v1::ReserveRequest { job: format!("job-{amount}"), ..reserve(amount) };
+        holds.push(bench.ledger.reserve(asked).await.expect("room").into_inner().hold_id);
+    }
+    let asked = v1::ReserveRequest { largest_holders: 2, ..reserve("4") };
+    let denied = bench.ledger.reserve(asked.clone()).await.expect_err("no room");
+    let Some(v1::rejection::Reason::Denied(reason)) = rejection(&denied).reason else { panic!("{denied:?}") };
+    assert_eq!(reason.blocking.len(), 2);
+    for blocking in reason.blocking {
+        assert_eq!((blocking.shortfall.as_str(), blocking.rule()), ("2", v1::Rule::HardLimit));
+        let holders: Vec<_> =
+            blocking.largest_holders.iter().map(|holder| (holder.hold_id, holder.job.as_str())).collect();
+        assert_eq!(holders, [(holds[1], "job-5"), (holds[2], "job-2")]);
+    }
+    // The number of holders is no part of the command: this is a repeat.
+    let repeat = bench.ledger.reserve(v1::ReserveRequest { largest_holders: 0, ..asked }).await;
+    let repeat = repeat.expect_err("still denied").get_error_details();
+    assert_eq!(repeat.error_info().expect("an ErrorInfo").metadata["replayed"], "true");
+}
+
+#[tokio::test]
+async fn validate_only_tells_what_would_be_and_does_nothing() {
+    let mut bench = Bench::new().await;
+    let before = (bench.revision().await, bench.quota("acme/ml").await);
+    let policy =
+        v1::Policy { limit: limit("8"), overcommit: "1.5".into(), soft: "8".into(), ..Default::default() };
+    let change = v1::SetQuotaRequest {
+        request_id: String::new(),
+        validate_only: true,
+        ..set_quota("acme/ml", policy)
+    };
+    // Over what the parent has.
+    let conflict = bench.quotas.set_quota(change.clone()).await.expect_err("12 is over 10");
+    assert_eq!((conflict.code(), reason(&conflict).as_str()), (Code::FailedPrecondition, "LIMIT_CONFLICT"));
+    let policy = v1::Policy { limit: limit("6"), ..change.policy.clone().expect("a policy") };
+    let change = v1::SetQuotaRequest { policy: Some(policy), ..change };
+    let answer = bench.quotas.set_quota(change).await.expect("it fits").into_inner();
+    assert_eq!((answer.revision, answer.version, answer.would_write.len()), (before.0, 2, 1));
+    let event = &answer.would_write[0];
+    assert_eq!((event.revision, event.request_id.as_str()), (before.0 + 1, ""));
+    let quota = answer.quota.expect("the quota as it would be");
+    assert_eq!(quota.counters.expect("counters").effective_limit.as_deref(), Some("9"));
+    assert_eq!((bench.revision().await, bench.quota("acme/ml").await), before);
+}
+
+#[tokio::test]
+async fn of_an_independent_batch_each_command_has_its_own_result() {
+    let mut bench = Bench::new().await;
+    let commands = vec![
+        command(7, Command::Reserve(reserve("6"))),
+        command(8, Command::Reserve(reserve("x"))),
+        v1::BatchCommand { tag: 9, command: None },
+        command(10, Command::Reserve(v1::ReserveRequest { largest_holders: 1, ..reserve("6") })),
+        command(11, Command::Reserve(reserve("4"))),
+    ];
+    let batch = v1::BatchRequest { commands, ..Default::default() };
+    let results = bench.ledger.batch(batch).await.expect("results").into_inner().results;
+    let told: Vec<_> = results.iter().map(|result| (result.tag, result.reason.as_str())).collect();
+    assert_eq!(told, [(7, ""), (8, "MALFORMED"), (9, "MALFORMED"), (10, "DENIED"), (11, "")]);
+    let field = |result: &v1::BatchResult| match &result.result {
+        Some(v1::batch_result::Result::Rejection(v1::Rejection {
+            reason: Some(v1::rejection::Reason::Malformed(malformed)),
+            ..
+        })) => malformed.field.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(field(&results[1]), "commands[1].reserve.lines[0].amount");
+    assert_eq!(field(&results[2]), "commands[2]");
+    assert_eq!(results[3].code, i32::from(Code::ResourceExhausted));
+    assert!(matches!(&results[4].result, Some(v1::batch_result::Result::Reserve(done)) if done.hold_id > 0));
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
+    let mut bench = Bench::new().await;
+    let part = |amount| {
+        command(0, Command::Reserve(v1::ReserveRequest { request_id: String::new(), ..reserve(amount) }))
+    };
+    let batch = |commands| v1::BatchRequest { request_id: id(), atomic: true, commands };
+    let failing = bench.ledger.batch(batch(vec![part("6"), part("6"), part("1")])).await;
+    let results = failing.expect("results").into_inner().results;
+    let told: Vec<_> = results.iter().map(|result| result.reason.as_str()).collect();
+    assert_eq!(told, ["NOT_APPLIED", "DENIED", "NOT_APPLIED"]);
+    let whole = batch(vec![part("6"), part("4")]);
+    let done = bench.ledger.batch(whole.clone()).await.expect("results").into_inner();
+    let holds: Vec<_> = done.results.iter().map(|result| result.revision).collect();
+    assert_eq!(holds, [done.revision - 1, done.revision]);
+    for (result, hold) in done.results.iter().zip(holds) {
+        assert!(
+            matches!(&result.result, Some(v1::batch_result::Result::Reserve(done)) if done.hold_id == hold)
+        );
+    }
+    let again = bench.ledger.batch(whole).await.expect("results").into_inner();
+    assert!(again.replayed && again.results.iter().all(|result| result.replayed));
+    let named = vec![command(0, Command::Reserve(reserve("1")))];
+    let refused = bench.ledger.batch(batch(named)).await.expect_err("a part has no id");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_stream_answers_its_commands_in_order() {
+    let mut bench = Bench::new().await;
+    let commands: Vec<_> = (0..50).map(|tag| command(tag, Command::Reserve(reserve("1")))).collect();
+    let results = bench.ledger.submit(stream::iter(commands)).await.expect("a stream");
+    let mut results = results.into_inner();
+    for tag in 0..50 {
+        let result = results.message().await.expect("a stream").expect("a result");
+        let code = if tag < 10 { Code::Ok } else { Code::ResourceExhausted };
+        assert_eq!((result.tag, result.code), (tag, i32::from(code)), "{result:?}");
+    }
+    assert_eq!(results.message().await.expect("a stream"), None);
+}
+
+#[tokio::test]
+async fn an_exported_plan_changes_nothing_and_its_difference_is_told() {
+    let mut bench = Bench::new().await;
+    let apply = v1::ApplyTemplateRequest {
+        request_id: id(),
+        scope: "acme/ml".into(),
+        template: "free".into(),
+        ..Default::default()
+    };
+    let applied = bench.quotas.apply_template(apply).await.expect("applied").into_inner();
+    assert_eq!((applied.template_version, applied.changed), (1, 5));
+    let drift = v1::GetDriftRequest::default();
+    assert_eq!(bench.quotas.get_drift(drift.clone()).await.expect("drift").into_inner().drifts, []);
+    let mut plan = {
+        let exported = bench.quotas.export_plan(v1::ExportPlanRequest::default()).await;
+        exported.expect("a plan").into_inner().plan.expect("a plan")
+    };
+    let request = |plan: &v1::Plan, validate_only| v1::ApplyPlanRequest {
+        request_id: id(),
+        plan: Some(plan.clone()),
+        validate_only,
+    };
+    let same = bench.quotas.apply_plan(request(&plan, false)).await.expect("applied").into_inner();
+    assert_eq!(same.changed, 0);
+    let ml = plan.scopes.iter_mut().find(|scope| scope.path == "acme/ml").expect("a scope");
+    let quota = ml.quotas.iter_mut().find(|quota| quota.resource == "instances").expect("a quota");
+    quota.policy.as_mut().expect("a policy").limit = limit("9");
+    let difference = bench.quotas.apply_plan(request(&plan, true)).await.expect("looked at").into_inner();
+    assert_eq!((difference.changed, difference.would_write.len()), (1, 1));
+    let done = bench.quotas.apply_plan(request(&plan, false)).await.expect("applied").into_inner();
+    assert_eq!(done.changed, 1);
+    let drifts = bench.quotas.get_drift(drift).await.expect("drift").into_inner().drifts;
+    assert_eq!((drifts.len(), drifts[0].quotas.len()), (1, 1));
+    assert!(drifts[0].quotas[0].changed_since, "{drifts:?}");
+}
