@@ -473,7 +473,7 @@ async fn the_program_shows_each_result_of_a_batch_and_exits_with_the_worst() {
     let shown = text(&done.stdout);
     assert!(shown.starts_with("     0  done at revision 9\n     1  denied: acme/ml  memory_gb"), "{done:?}");
     let done = quorate(&node, &["batch", "-f", file, "--output", "json"]).await;
-    let objects = text(&done.stdout).lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let objects = text(&done.stdout).lines().map(serde_json::from_str::<serde_json::Value>);
     let objects: Vec<_> = objects.collect::<Result<_, _>>().expect("one JSON object per line");
     assert_eq!(objects.len(), 2, "{done:?}");
     assert_eq!(objects[1]["reason"], "DENIED");
