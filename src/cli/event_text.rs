@@ -4,6 +4,7 @@
 
 use super::output::one_line;
 use super::output::text_or_dash;
+use super::policy::change_text;
 use super::policy::limit_text;
 use super::policy::policy_text;
 use super::rejection;
@@ -41,8 +42,9 @@ fn tree_event(body: &Body) -> Option<String> {
             format!("updated scope {}{}", updated.path, about(&updated.labels, updated.rules.as_ref()))
         }
         Body::ScopeMoved(moved) => {
-            let forced = overruns(&moved.forced);
-            format!("moved scope {} to {}{forced}", moved.from, moved.to)
+            let over = overruns(&moved.overruns);
+            let how = if moved.forced { " by force" } else { "" };
+            format!("moved scope {} to {}{how}{over}", moved.from, moved.to)
         }
         Body::ScopeDeleted(deleted) => match deleted.below.len() {
             0 => format!("deleted scope {}", deleted.path),
@@ -141,7 +143,10 @@ fn quota_event(event: &v1::Event, body: &Body) -> Option<String> {
         Body::TransferReturned(back) => {
             let (from, to) =
                 (side(event, &back.from, back.resource_id), side(event, &back.to, back.resource_id));
-            format!("transfer {} went back to {from} from {to}", back.transfer_id)
+            format!(
+                "transfer {} of {} went back: {} from {to}, {} to {from}",
+                back.transfer_id, back.lent, back.given, back.received
+            )
         }
         _ => return None,
     })
@@ -251,7 +256,8 @@ fn item(item: &v1::Scheduled) -> String {
     let why = if item.reason.is_empty() { String::new() } else { format!(" ({})", item.reason) };
     match &item.plan {
         Some(Plan::Change(policy)) => {
-            format!("a change to {} at {}{why}", policy_text(policy), utc(item.start_ms))
+            let change = change_text(policy, item.change_mask.as_ref());
+            format!("{change} at {}{why}", utc(item.start_ms))
         }
         Some(Plan::LimitOverride(over)) => format!(
             "an override of limit {} from {} until {}{why}",

@@ -156,6 +156,34 @@ pub(super) fn policy_text(policy: &v1::Policy) -> String {
     words.join(", ")
 }
 
+/// A change that was scheduled: of the whole policy, or of what a mask names.
+pub(super) fn change_text(policy: &v1::Policy, mask: Option<&prost_types::FieldMask>) -> String {
+    let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
+        return format!("change to {}", policy_text(policy));
+    };
+    let span = |ms: u64| if ms == 0 { None } else { Some(span_text(ms)) };
+    let text = |text: &str| if text.is_empty() { None } else { Some(text.to_owned()) };
+    let changes = mask.paths.iter().map(|field| {
+        let value = match field.as_str() {
+            "limit" => Some(limit_text(policy.limit.as_ref())),
+            "soft" => text(&policy.soft),
+            "grace_ms" => span(policy.grace_ms),
+            "burst" => text(&policy.burst),
+            "max_burst_ms" => span(policy.max_burst_ms),
+            "overcommit" => text(&policy.overcommit),
+            "enforcement" => Some(enforcement_text(policy.enforcement()).unwrap_or("enforce").to_owned()),
+            "on_reduce" => Some(on_reduce_text(policy.on_reduce()).unwrap_or("freeze").to_owned()),
+            "default_ttl_ms" => span(policy.default_ttl_ms),
+            "max_ttl_ms" => span(policy.max_ttl_ms),
+            "allow_transfer" => Some(policy.allow_transfer.to_string()),
+            _ => Some("something that this program does not know".to_owned()),
+        };
+        let name = field.strip_suffix("_ms").unwrap_or(field).replace('_', " ");
+        format!("{name} to {}", value.unwrap_or_else(|| "none".to_owned()))
+    });
+    format!("change {}", changes.collect::<Vec<_>>().join(", "))
+}
+
 /// "16 (grace 1 d)"; none without a soft limit.
 pub(super) fn soft_text(policy: &v1::Policy) -> Option<String> {
     let grace = match policy.grace_ms {

@@ -12,8 +12,8 @@ use super::output::table;
 use super::pages::Extent;
 use super::pages::Page;
 use super::policy;
+use super::policy::change_text;
 use super::policy::limit_text;
-use super::policy::policy_text;
 use super::quota::QuotaName;
 use super::rejection::lock_text;
 use super::rejection::rule_text;
@@ -136,7 +136,9 @@ fn clock_text(name: &str, clock: Option<&v1::Clock>, now_ms: u64) -> String {
 pub(super) fn scheduled_text(item: &v1::Scheduled, now_ms: u64) -> String {
     let start = utc_and_distance(item.start_ms, now_ms);
     let what = match &item.plan {
-        Some(Plan::Change(policy)) => format!("{start}: change to {}", policy_text(policy)),
+        Some(Plan::Change(policy)) => {
+            format!("{start}: {}", change_text(policy, item.change_mask.as_ref()))
+        }
         Some(Plan::LimitOverride(over)) => {
             let limit = limit_text(over.limit.as_ref());
             let end = utc_and_distance(over.end_ms, now_ms);
@@ -300,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_part_says_only_that_part() {
+        let mut item = v1::Scheduled {
+            plan: Some(Plan::Change(v1::Policy { soft: "8".into(), ..Default::default() })),
+            change_mask: Some(prost_types::FieldMask { paths: vec!["soft".into(), "grace_ms".into()] }),
+            ..Default::default()
+        };
+        let text = scheduled_text(&item, 0);
+        assert!(text.ends_with(": change soft to 8, grace to none"), "{text}");
+        item.change_mask = None;
+        let text = scheduled_text(&item, 0);
+        assert!(text.contains(": change to ") && text.ends_with("soft 8"), "{text}");
+    }
+
+    #[test]
     fn what_is_scheduled_says_its_number_its_time_and_why() {
         let mut planned = quota(amount("20"), Some("1"));
         let over = v1::LimitOverride { limit: amount("40"), end_ms: 3 * HOUR, active: true };
@@ -309,6 +325,7 @@ mod tests {
             plan: Some(Plan::LimitOverride(over)),
             reason: "conference".into(),
             actor: "alice".into(),
+            change_mask: None,
         }];
         planned.loans = vec![v1::Loan {
             transfer_id: 9,

@@ -13,6 +13,7 @@ pub mod event;
 mod hold;
 pub mod keys;
 pub mod local;
+mod mask;
 pub mod number;
 pub mod plan;
 pub mod policy;

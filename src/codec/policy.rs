@@ -8,6 +8,7 @@ use super::Corrupt;
 use super::event::Decimals;
 use super::event::amount_at_scale;
 use super::event::decode_amount;
+use super::mask;
 use super::number;
 use super::required;
 use crate::ledger::Limit;
@@ -184,14 +185,19 @@ pub(super) fn decode_clock(message: v1::Clock) -> Clock {
 /// The message of something scheduled.
 pub(super) fn encode_scheduled(item: &Scheduled) -> v1::Scheduled {
     let plan = match &item.plan {
-        Planned::Change(policy) => v1::scheduled::Plan::Change(encode(policy)),
+        Planned::Change { policy, .. } => v1::scheduled::Plan::Change(encode(policy)),
         Planned::Override { limit, end, active } => v1::scheduled::Plan::LimitOverride(v1::LimitOverride {
             limit: Some(encode_limit(*limit)),
             end_ms: *end,
             active: *active,
         }),
     };
+    let change_mask = match &item.plan {
+        Planned::Change { fields: Some(fields), .. } => Some(mask::encode(fields)),
+        Planned::Change { fields: None, .. } | Planned::Override { .. } => None,
+    };
     v1::Scheduled {
+        change_mask,
         schedule_id: item.id,
         start_ms: item.start,
         plan: Some(plan),
@@ -207,7 +213,12 @@ pub(super) fn decode_scheduled(
     decimals: Decimals<'_>,
 ) -> Result<Scheduled, Corrupt> {
     let plan = match required(message.plan, "a schedule", "plan")? {
-        v1::scheduled::Plan::Change(policy) => Planned::Change(decode(&policy, resource, decimals)?),
+        v1::scheduled::Plan::Change(policy) => {
+            let fields = mask::decode("change_mask", message.change_mask.as_ref())
+                .map_err(Corrupt::from_malformed("a schedule"))?;
+            let policy = decode(&policy, resource, decimals)?;
+            Planned::Change { policy, fields: fields.map(Into::into) }
+        }
         v1::scheduled::Plan::LimitOverride(plan) => Planned::Override {
             limit: decode_limit(&required(plan.limit, "a schedule", "limit")?, resource, decimals)?,
             end: plan.end_ms,

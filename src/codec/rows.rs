@@ -176,7 +176,7 @@ fn encode_account(scope: ScopeId, account: &Account) -> storage::AccountRow {
         held: account.held.to_string(),
         sequence: account.sequence,
         version: account.version,
-        quota: account.quota.as_deref().map(encode_quota),
+        quota: account.quota.as_ref().map(encode_quota),
     }
 }
 
@@ -189,7 +189,7 @@ fn decode_account(row: storage::AccountRow, decimals: Decimals<'_>) -> Result<Ac
         held: decode_amount(WHAT, &row.held, resource, decimals)?,
         sequence: row.sequence,
         version: row.version,
-        quota: quota.map(Box::new),
+        quota,
     })
 }
 

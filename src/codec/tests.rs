@@ -509,10 +509,16 @@ fn side(drain: Option<Amount>) -> TransferSide {
     TransferSide { scope: ScopeId(3), limit: amount("4"), version: 5, drain }
 }
 
-fn scheduled() -> [Scheduled; 2] {
+fn scheduled() -> [Scheduled; 3] {
     let item = |plan| Scheduled { id: 4, start: 5, plan, reason: "why".into(), actor: "alice".into() };
     let [policy, ..] = policies();
-    [item(Planned::Change(policy)), item(Planned::Override { limit: Limit::Unlimited, end: 6, active: true })]
+    let soft = Terms { soft: Some(amount("2")), ..Terms::default() };
+    let fields = Some([PolicyField::Soft].into());
+    [
+        item(Planned::Change { policy, fields: None }),
+        item(Planned::Change { policy: Policy::new(Limit::Inherit, soft), fields }),
+        item(Planned::Override { limit: Limit::Unlimited, end: 6, active: true }),
+    ]
 }
 
 fn template() -> Template {
@@ -547,7 +553,7 @@ fn tree_bodies() -> Vec<Body> {
             rules: rules(),
         },
         Body::ScopeUpdated { scope, path: path.clone(), labels: Labels::default(), rules: None },
-        Body::ScopeMoved { scope, from: path.clone(), to: path.clone(), forced: overruns() },
+        Body::ScopeMoved { scope, from: path.clone(), to: path.clone(), forced: true, overruns: overruns() },
         Body::ScopeDeleted { scope, path: path.clone(), below: vec![ScopeId(4), ScopeId(9)] },
         Body::ResourceRegistered { id: ResourceId(4), resource: resource() },
         Body::TemplatePut { template: Arc::new(template()) },
@@ -614,7 +620,15 @@ fn policy_bodies() -> Vec<Body> {
             amount: amount("4"),
             until: Some(9),
         },
-        Body::TransferReturned { id: 8, from: None, to: Some(side(drain)), resource },
+        Body::TransferReturned {
+            id: 8,
+            from: None,
+            to: Some(side(drain)),
+            resource,
+            lent: amount("4"),
+            given: amount("3"),
+            received: amount("2"),
+        },
     ];
     bodies.extend(scheduled().map(|item| Body::QuotaScheduled { scope, resource, item, version, drain }));
     bodies
@@ -713,7 +727,7 @@ fn all_rows() -> Vec<Row> {
         held: amount("0"),
         sequence: 6,
         version: 7,
-        quota: quota.map(Box::new),
+        quota,
     };
     let line = HoldLine { scope: ScopeId(3), resource: ResourceId(4), held: amount("2"), used: amount("0") };
     let hold = |expires_at, tags| Hold {

@@ -41,7 +41,7 @@ pub fn scope(scope: &Scope) -> v1::Scope {
 /// A quota with its counters; `None` when none is set there.
 pub fn quota(state: &State, scope: &Scope, resource: ResourceId) -> Option<v1::Quota> {
     let account = scope.account(resource)?;
-    let quota = account.quota.as_deref()?;
+    let quota = account.quota.as_ref()?;
     let clocks = quota.clocks();
     let clock = |clock: Option<_>, kind| clock.map(|clock| policy::encode_clock(clock, quota.ends(kind)));
     Some(v1::Quota {
@@ -61,7 +61,7 @@ pub fn quota(state: &State, scope: &Scope, resource: ResourceId) -> Option<v1::Q
 }
 
 fn counters(state: &State, account: &Account) -> v1::Counters {
-    let ceiling = account.quota.as_deref().and_then(|quota| quota.ceiling(state.time()));
+    let ceiling = account.quota.as_ref().and_then(|quota| quota.ceiling(state.time()));
     v1::Counters {
         used: account.used.to_string(),
         held: account.held.to_string(),
@@ -76,9 +76,6 @@ fn counters(state: &State, account: &Account) -> v1::Counters {
 }
 
 fn loans(state: &State, scope: &Scope, resource: ResourceId) -> Vec<v1::Loan> {
-    let named = state.transfers().filter(|transfer| {
-        transfer.resource == resource && (transfer.from == scope.id || transfer.to == scope.id)
-    });
     let loan = |transfer: &crate::ledger::transfer::Transfer| v1::Loan {
         transfer_id: transfer.id,
         from: state.scope(transfer.from).path.to_string(),
@@ -86,7 +83,7 @@ fn loans(state: &State, scope: &Scope, resource: ResourceId) -> Vec<v1::Loan> {
         amount: transfer.amount.to_string(),
         until_ms: transfer.until,
     };
-    named.map(loan).collect()
+    state.loans(scope.id, resource).map(loan).collect()
 }
 
 /// A live hold.

@@ -168,7 +168,9 @@ fn sweep(state: &mut State, now: LogTime, refused: Option<RefusedClock>, events:
         events.push(happened(state, now, Cause::Time, decision));
     }
     for _ in 0..SWEEP {
-        let Some((_, hold)) = state.hold_deadlines.first().copied().filter(|(time, _)| *time <= now) else {
+        let Some((_, hold)) =
+            state.hold_deadlines.first().map(|(key, ())| key).filter(|(time, _)| *time <= now)
+        else {
             break;
         };
         let decision = decide::expire(Context { state, now, actor: &nobody, places_later: false }, hold);

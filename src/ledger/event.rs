@@ -137,8 +137,10 @@ pub enum Body {
         from: Path,
         /// Its path now.
         to: Path,
-        /// The limits above that it went over by force.
-        forced: Vec<Overrun>,
+        /// Whether it was asked for by force.
+        forced: bool,
+        /// Limits above that it went over for which it was not denied.
+        overruns: Vec<Overrun>,
     },
     /// A scope was removed.
     ScopeDeleted {
@@ -292,6 +294,12 @@ pub enum Body {
         to: Option<TransferSide>,
         /// Of what.
         resource: ResourceId,
+        /// How much had been passed on.
+        lent: Amount,
+        /// How much of it was taken from `to`: what is left of it there and not promised further.
+        given: Amount,
+        /// How much of that was added to `from`: what fits there.
+        received: Amount,
     },
     /// A template was made or changed.
     TemplatePut {
@@ -509,7 +517,7 @@ impl Event {
             Body::Reserved(reserved) => (&reserved.overruns, reserved.granted.clone()),
             Body::Committed { overruns, .. }
             | Body::Resized { overruns, .. }
-            | Body::ScopeMoved { forced: overruns, .. } => (overruns, None),
+            | Body::ScopeMoved { overruns, .. } => (overruns, None),
             _ => return None,
         };
         if overruns.is_empty() && granted.is_none() {

@@ -115,7 +115,7 @@ impl State {
             account.used = touched.used;
             account.held = touched.held;
             account.sequence = touched.sequence;
-            if let Some(quota) = account.quota.as_deref_mut()
+            if let Some(quota) = account.quota.as_mut()
                 && quota.clocks() != touched.clocks
             {
                 quota.live_mut().clocks = touched.clocks;
@@ -167,10 +167,10 @@ impl State {
                 scope.labels = labels.clone();
                 scope.rules = rules.clone().map(Box::new);
             }
-            Body::ScopeMoved { scope, to, forced, .. } => {
+            Body::ScopeMoved { scope, to, overruns, .. } => {
                 self.mark(RowKey::Scope(*scope));
                 self.place_scope(*scope, to);
-                self.count_overruns(forced);
+                self.count_overruns(overruns);
             }
             Body::ScopeDeleted { scope, below, .. } => {
                 for id in below.iter().rev().chain([scope]) {
@@ -218,9 +218,9 @@ impl State {
             Body::QuotaSet { scope, resource, policy, version, scheduled, .. } => {
                 self.change_policy(*scope, *resource, |account| {
                     account.version = *version;
-                    match account.quota.as_deref_mut() {
+                    match account.quota.as_mut() {
                         Some(quota) => quota.policy = policy.clone(),
-                        None => account.quota = Some(Box::new(Quota::new(policy.clone()))),
+                        None => account.quota = Some(Quota::new(policy.clone())),
                     }
                     if let Some(id) = scheduled {
                         drop_scheduled(account, *id);
@@ -272,7 +272,7 @@ impl State {
                     });
                 }
             }
-            Body::TransferReturned { id, from, to, resource } => {
+            Body::TransferReturned { id, from, to, resource, .. } => {
                 for side in [from, to].into_iter().flatten() {
                     self.set_limit(*resource, side);
                 }
@@ -304,16 +304,17 @@ impl State {
         };
         siblings.insert(path.name().into(), id);
         self.paths.insert(path, id);
+        let kind = self.shared_kind(kind.clone());
         self.scopes.push(Some(Box::new(Scope {
             id,
             path: path.clone(),
-            kind: kind.clone(),
+            kind,
             parent,
             children: Default::default(),
             labels: labels.clone(),
             rules: rules.cloned().map(Box::new),
             template: None,
-            accounts: Vec::new(),
+            accounts: Default::default(),
         })));
     }
 
@@ -394,7 +395,7 @@ impl State {
     ) {
         self.change_policy(scope, resource, |account| {
             account.version = version;
-            change(account.quota.as_deref_mut().expect("a changed quota is there"));
+            change(account.quota.as_mut().expect("a changed quota is there"));
         });
     }
 
@@ -406,19 +407,25 @@ impl State {
 
     pub(super) fn put_transfer(&mut self, transfer: Transfer) {
         self.move_policy_deadline(Due::Transfer(transfer.id), None, Some(transfer.until));
+        for side in [transfer.from, transfer.to] {
+            self.loans.insert((side, transfer.resource, transfer.id));
+        }
         self.transfers.insert(transfer.id, transfer);
     }
 
     pub(super) fn drop_transfer(&mut self, id: super::Revision) {
         let transfer = self.transfers.remove(&id).expect("a transfer that goes back is there");
         self.move_policy_deadline(Due::Transfer(id), Some(transfer.until), None);
+        for side in [transfer.from, transfer.to] {
+            self.loans.remove(&(side, transfer.resource, id));
+        }
     }
 
     fn count_overruns(&mut self, overruns: &[Overrun]) {
         for overrun in overruns {
             if matches!(overrun.reason, OverrunReason::Warn | OverrunReason::Shadow) {
                 self.change_account(overrun.scope, overrun.resource, |account| {
-                    let quota = account.quota.as_deref_mut().expect("a limit that was overrun is there");
+                    let quota = account.quota.as_mut().expect("a limit that was overrun is there");
                     quota.live_mut().would_deny += 1;
                 });
             }
@@ -472,32 +479,32 @@ impl State {
 
     fn change_hold(&mut self, id: HoldId, revision: u64, change: impl FnOnce(&mut Hold)) {
         self.mark(RowKey::Hold(id));
-        let hold = self.holds.get_mut(&id).expect("a changed hold is live");
+        let hold = self.holds.get_mut(id).expect("a changed hold is live");
         let before = hold.expires_at;
         change(hold);
         hold.revision = revision;
         let after = hold.expires_at;
         if before != after {
             if let Some(before) = before {
-                self.hold_deadlines.remove(&(before.get(), id));
+                self.hold_deadlines.remove((before.get(), id));
             }
             if let Some(after) = after {
-                self.hold_deadlines.insert((after.get(), id));
+                self.hold_deadlines.insert((after.get(), id), ());
             }
         }
     }
 
     pub(super) fn put_hold(&mut self, hold: Hold) {
         if let Some(end) = hold.expires_at {
-            self.hold_deadlines.insert((end.get(), hold.id));
+            self.hold_deadlines.insert((end.get(), hold.id), ());
         }
         self.holds.insert(hold.id, Box::new(hold));
     }
 
     pub(super) fn drop_hold(&mut self, id: HoldId) {
-        let hold = self.holds.remove(&id).expect("a closed hold was live");
+        let hold = self.holds.remove(id).expect("a closed hold was live");
         if let Some(end) = hold.expires_at {
-            self.hold_deadlines.remove(&(end.get(), id));
+            self.hold_deadlines.remove((end.get(), id));
         }
     }
 }
@@ -508,7 +515,7 @@ pub(super) fn combined(parts: Vec<Grant>) -> Grant {
 }
 
 pub(super) fn deadline_of(account: &Account) -> Option<LogTime> {
-    account.quota.as_deref().and_then(Quota::next_deadline)
+    account.quota.as_ref().and_then(Quota::next_deadline)
 }
 
 fn lines(lines: &[EventLine]) -> Box<[HoldLine]> {
@@ -526,19 +533,19 @@ fn become_after(hold: &mut Hold, after: &HoldAfter) {
 fn schedule(account: &mut Account, item: &Scheduled, version: u64) {
     account.version = version;
     // A change may be scheduled where there is no quota yet: until then it inherits.
-    let inherit = || Box::new(Quota::new(super::Policy::new(Limit::Inherit, Default::default())));
+    let inherit = || Quota::new(super::Policy::new(Limit::Inherit, Default::default()));
     let quota = account.quota.get_or_insert_with(inherit);
     quota.live_mut().schedule.push(item.clone());
 }
 
 fn drop_scheduled(account: &mut Account, id: super::Revision) {
-    let quota = account.quota.as_deref_mut().expect("a quota with a schedule is there");
+    let quota = account.quota.as_mut().expect("a quota with a schedule is there");
     quota.live_mut().schedule.retain(|item| item.id != id);
     quota.tidy();
 }
 
 fn activate(account: &mut Account, id: super::Revision) {
-    let quota = account.quota.as_deref_mut().expect("a quota with a schedule is there");
+    let quota = account.quota.as_mut().expect("a quota with a schedule is there");
     for item in &mut quota.live_mut().schedule {
         if let Planned::Override { active, .. } = &mut item.plan {
             *active |= item.id == id;

@@ -48,7 +48,7 @@ fn planned_template(state: &State, template: &Template) -> PutTemplate {
 fn planned_scope(state: &State, scope: &Scope) -> PlannedScope {
     let rules = scope.rules.as_deref();
     let quotas = scope.accounts().iter().filter_map(|account| {
-        let quota = account.quota.as_deref()?;
+        let quota = account.quota.as_ref()?;
         Some(PlannedQuota {
             resource: state.resource(account.resource).name.clone(),
             policy: as_said(&quota.policy),

@@ -1,6 +1,5 @@
 //! Holds: reservations, and what becomes of them.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use super::Revision;
 use super::amount::Amount;
 use super::labels::Labels;
 use super::resource::ResourceId;
+use super::rising::Rising;
 use super::scope::ScopeId;
 
 /// How many closed holds are remembered, so that a second release is told from an unknown hold.
@@ -115,27 +115,27 @@ pub struct Closing {
 /// The most recently closed holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ClosedHolds {
-    by_hold: BTreeMap<HoldId, Closing>,
+    by_hold: Rising<HoldId, Closing>,
     /// In the order of closing, to forget the oldest first.
-    by_revision: BTreeMap<Revision, HoldId>,
+    by_revision: Rising<Revision, HoldId>,
 }
 
 impl ClosedHolds {
     pub(super) fn get(&self, hold: HoldId) -> Option<&Closing> {
-        self.by_hold.get(&hold)
+        self.by_hold.get(hold)
     }
 
     pub(super) fn at(&self, revision: Revision) -> Option<&Closing> {
-        self.by_hold.get(self.by_revision.get(&revision)?)
+        self.by_hold.get(*self.by_revision.get(revision)?)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Closing> {
-        self.by_revision.values().filter_map(|hold| self.by_hold.get(hold))
+        self.by_revision.iter().filter_map(|(_, hold)| self.by_hold.get(*hold))
     }
 
     /// The one that is forgotten next, if there is no room for another.
     pub(super) fn next_forgotten(&self) -> Option<Revision> {
-        let oldest = self.by_revision.keys().next().copied();
+        let oldest = self.by_revision.first().map(|(revision, _)| revision);
         oldest.filter(|_| self.by_revision.len() >= CLOSED_HOLDS_KEPT)
     }
 
@@ -145,8 +145,8 @@ impl ClosedHolds {
     }
 
     pub(super) fn remove(&mut self, revision: Revision) {
-        if let Some(hold) = self.by_revision.remove(&revision) {
-            self.by_hold.remove(&hold);
+        if let Some(hold) = self.by_revision.remove(revision) {
+            self.by_hold.remove(hold);
         }
     }
 }

@@ -33,10 +33,13 @@ pub(super) struct PathIndex {
 impl PathIndex {
     /// The scope that is found under a path; `is_at` says whether a scope has it.
     pub(super) fn get(&self, path: &Path, is_at: impl Fn(ScopeId) -> bool) -> Option<ScopeId> {
+        self.find(hash(path), is_at)
+    }
+
+    fn find(&self, hash: u32, is_at: impl Fn(ScopeId) -> bool) -> Option<ScopeId> {
         if self.slots.is_empty() {
             return None;
         }
-        let hash = hash(path);
         let mut position = self.home(hash);
         loop {
             let slot = self.slots[position];
@@ -50,9 +53,14 @@ impl PathIndex {
         }
     }
 
-    /// The scope that is probably found under a path: its hash is right.
-    pub(super) fn guess(&self, path: &Path) -> Option<ScopeId> {
-        self.get(path, |_| true)
+    /// The scope that is probably found under a path with a hash: its hash is the same.
+    pub(super) fn guess(&self, hash: u32) -> Option<ScopeId> {
+        self.find(hash, |_| true)
+    }
+
+    /// Whether there is anything where a search for a hash begins.
+    pub(super) fn peek(&self, hash: u32) -> bool {
+        self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)).is_some_and(|slot| *slot != EMPTY)
     }
 
     /// Adds a scope under a path under which there is none.
@@ -122,7 +130,7 @@ impl PathIndex {
 
 /// The same in every process: which slots are taken decides nothing, but ways should be as long
 /// everywhere.
-fn hash(path: &Path) -> u32 {
+pub(super) fn hash(path: &Path) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write(path.as_str().as_bytes());
     let [a, b, c, d, ..] = hasher.finish().to_le_bytes();

@@ -10,7 +10,7 @@
 //! | `amount`, `name`, `labels`, `request` | values: exact amounts, paths and names, request ids |
 //! | `resource`, `scope`, `quota`, `hold` | what the state is made of |
 //! | `tree`, `template`, `transfer` | what there is once per tree, and between scopes |
-//! | `state`, `index` | all of it, and how it is looked up |
+//! | `state`, `index`, `rising` | all of it, and how it is looked up |
 //! | `holders`, `drift`, `export` | what readers ask of the state |
 //! | `rows` | the state as rows, for checkpoints and digests |
 //! | `command`, `event`, `rejection`, `outcome` | what goes in and what comes out |
@@ -43,6 +43,7 @@ pub mod quota;
 pub mod rejection;
 pub mod request;
 pub mod resource;
+mod rising;
 pub mod rows;
 pub mod scope;
 pub mod state;

@@ -11,7 +11,7 @@ use super::state::State;
 
 /// The effective limit that an account promises, in units, if it is an amount.
 pub(super) fn limit_of(account: Option<&Account>) -> Option<i128> {
-    account?.quota.as_deref()?.policy.effective().map(super::Amount::units)
+    account?.quota.as_ref()?.policy.effective().map(super::Amount::units)
 }
 
 impl State {

@@ -125,6 +125,30 @@ impl Policy {
         Self { limit, terms: self.terms.clone() }
     }
 
+    /// This policy with some fields replaced by those of another one; all when none are named.
+    pub fn changed(&self, new: &Self, fields: Option<&[PolicyField]>) -> Self {
+        let Some(fields) = fields else { return new.clone() };
+        let mut limit = self.limit;
+        let mut terms = self.terms().clone();
+        let from = new.terms();
+        for field in fields {
+            match field {
+                PolicyField::Limit => limit = new.limit,
+                PolicyField::Soft => terms.soft = from.soft,
+                PolicyField::Grace => terms.grace_ms = from.grace_ms,
+                PolicyField::Burst => terms.burst = from.burst,
+                PolicyField::MaxBurst => terms.max_burst_ms = from.max_burst_ms,
+                PolicyField::Overcommit => terms.overcommit = from.overcommit,
+                PolicyField::Enforcement => terms.enforcement = from.enforcement,
+                PolicyField::OnReduce => terms.on_reduce = from.on_reduce,
+                PolicyField::DefaultTtl => terms.default_ttl_ms = from.default_ttl_ms,
+                PolicyField::MaxTtl => terms.max_ttl_ms = from.max_ttl_ms,
+                PolicyField::AllowTransfer => terms.allow_transfer = from.allow_transfer,
+            }
+        }
+        Self::new(limit, terms)
+    }
+
     /// The hard limit times the overcommit ratio; `None` when it is no amount.
     pub fn effective(&self) -> Option<Amount> {
         self.effective_of(self.limit)
@@ -140,6 +164,40 @@ impl Policy {
             _ => hard,
         })
     }
+}
+
+/// A part of a policy that can be changed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the field of Terms with its name, or the limit")]
+pub enum PolicyField {
+    Limit,
+    Soft,
+    Grace,
+    Burst,
+    MaxBurst,
+    Overcommit,
+    Enforcement,
+    OnReduce,
+    DefaultTtl,
+    MaxTtl,
+    AllowTransfer,
+}
+
+impl PolicyField {
+    /// All of them, with their names in the protocol.
+    pub const ALL: [(Self, &str); 11] = [
+        (Self::Limit, "limit"),
+        (Self::Soft, "soft"),
+        (Self::Grace, "grace_ms"),
+        (Self::Burst, "burst"),
+        (Self::MaxBurst, "max_burst_ms"),
+        (Self::Overcommit, "overcommit"),
+        (Self::Enforcement, "enforcement"),
+        (Self::OnReduce, "on_reduce"),
+        (Self::DefaultTtl, "default_ttl_ms"),
+        (Self::MaxTtl, "max_ttl_ms"),
+        (Self::AllowTransfer, "allow_transfer"),
+    ];
 }
 
 /// Why a quota admits nothing new.
@@ -196,8 +254,14 @@ pub struct Scheduled {
 /// What a schedule does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Planned {
-    /// Replaces the policy for good.
-    Change(Policy),
+    /// Changes the policy for good.
+    Change {
+        /// What it says then.
+        policy: Policy,
+        /// Which fields of it are changed, ascending; the others are as they are then. All when
+        /// absent.
+        fields: Option<Box<[PolicyField]>>,
+    },
     /// Replaces the limit for a while.
     Override {
         /// The hard limit meanwhile.
@@ -375,7 +439,7 @@ impl Quota {
             |clock: Option<Clock>, kind| clock.filter(|clock| !clock.ended).and_then(|_| self.ends(kind));
         let scheduled = self.schedule().iter().map(|item| match item.plan {
             Planned::Override { end, active: true, .. } => end,
-            Planned::Override { .. } | Planned::Change(_) => item.start,
+            Planned::Override { .. } | Planned::Change { .. } => item.start,
         });
         scheduled
             .chain(running(clocks.grace, ClockKind::Grace))

@@ -7,7 +7,6 @@
 //! the *floor*, and an id at or below the floor (or older than the window) is refused as expired
 //! without looking at it any further. So an id is either remembered, or refused, or new.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::LogTime;
 use super::Revision;
 use super::command::Command;
 use super::outcome::Verdict;
+use super::rising::Rising;
 
 /// How long a decided request is remembered, in milliseconds of log time.
 pub const WINDOW_MS: u64 = 60 * 60 * 1000;
@@ -109,17 +109,17 @@ impl Decided {
 /// The decided requests that are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RequestTable {
-    decided: BTreeMap<RequestId, Decided>,
+    decided: Rising<RequestId, Decided>,
     weight: usize,
     floor: RequestId,
 }
 
 impl RequestTable {
     pub(super) fn get(&self, id: RequestId) -> Option<&Decided> {
-        self.decided.get(&id)
+        self.decided.get(id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&RequestId, &Decided)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RequestId, &Decided)> {
         self.decided.iter()
     }
 
@@ -154,15 +154,15 @@ impl RequestTable {
     ) {
         self.load(id, decided);
         self.floor = self.floor_at(now);
-        while let Some(entry) = self.decided.first_entry() {
-            let oldest = *entry.key();
+        while let Some((oldest, decided)) = self.decided.first() {
             if oldest > self.floor {
                 if self.weight <= CAPACITY {
                     break;
                 }
                 self.floor = oldest;
             }
-            self.weight -= entry.remove().weight();
+            self.weight -= decided.weight();
+            self.decided.remove(oldest);
             forgotten(oldest);
         }
     }

@@ -129,7 +129,9 @@ pub struct BadRows(String);
 impl State {
     /// The rows that changed since the last call, ascending, each once.
     pub fn take_changed(&mut self) -> Vec<RowKey> {
-        let mut changed = std::mem::take(&mut self.changed);
+        // As many will come until the next call, or about: room for them is made at once.
+        let room = Vec::with_capacity(self.changed.len());
+        let mut changed = std::mem::replace(&mut self.changed, room);
         changed.sort_unstable();
         changed.dedup();
         changed
@@ -175,9 +177,9 @@ impl State {
                 scope.accounts.iter().map(|account| Row::Account(scope.id, account.clone()))
             }))
             .chain(self.transfers.values().copied().map(Row::Transfer))
-            .chain(self.holds.values().map(|hold| Row::Hold((**hold).clone())))
+            .chain(self.holds.iter().map(|(_, hold)| Row::Hold((**hold).clone())))
             .chain(self.closed.iter().copied().map(Row::Closed))
-            .chain(self.requests.iter().map(|(id, decided)| Row::Request(*id, decided.clone())))
+            .chain(self.requests.iter().map(|(id, decided)| Row::Request(id, decided.clone())))
     }
 
     /// The state that has these rows, which must come in the order of their keys.
@@ -258,6 +260,7 @@ impl State {
         if path.parent().is_some() {
             return Err(BadRows(format!("scope {} has a path for a name", id.0)));
         }
+        let kind = self.shared_kind(kind);
         let slot = self
             .scopes
             .get_mut(id.0 as usize)
@@ -271,21 +274,19 @@ impl State {
             labels,
             rules: rules.map(Box::new),
             template: template.map(Box::new),
-            accounts: Vec::new(),
+            accounts: Default::default(),
         }));
         Ok(())
     }
 
     /// Hangs every scope below its parent and gives it its path, from the roots down.
     fn link_scopes(&mut self) -> Result<(), BadRows> {
-        let scopes: Vec<(ScopeId, Box<str>, Option<ScopeId>)> = self
-            .scopes
-            .iter()
-            .flatten()
-            .map(|scope| (scope.id, scope.path.name().into(), scope.parent))
-            .collect();
-        let count = scopes.len();
-        for (id, name, parent) in scopes {
+        let mut count = 0;
+        // By number: a copy of all names would take as much memory as the names.
+        for position in 0..self.scopes.len() {
+            let Some(scope) = self.scopes[position].as_deref() else { continue };
+            let (id, name, parent) = (scope.id, scope.path.name().into(), scope.parent);
+            count += 1;
             let siblings = match parent {
                 Some(parent) => &mut self.loaded_scope(parent)?.children,
                 None => &mut self.trees,
@@ -324,16 +325,17 @@ impl State {
     }
 
     fn count_promises(&mut self) {
-        let mut promises = Vec::new();
-        for scope in self.scopes.iter().flatten() {
-            for account in &scope.accounts {
-                if let Some(limit) = limit_of(Some(account)) {
-                    promises.push((scope.parent, account.resource, limit));
-                }
+        for position in 0..self.scopes.len() {
+            let promises = |state: &Self, account: usize| {
+                let scope = state.scopes[position].as_deref()?;
+                let account = scope.accounts.get(account)?;
+                Some((scope.parent, account.resource, limit_of(Some(account))))
+            };
+            let mut account = 0;
+            while let Some((parent, resource, limit)) = promises(self, account) {
+                self.promise_more(parent, resource, limit.unwrap_or_default());
+                account += 1;
             }
-        }
-        for (parent, resource, limit) in promises {
-            self.promise_more(parent, resource, limit);
         }
     }
 
@@ -378,7 +380,7 @@ impl State {
             (RowKey::Transfer(id), None) => self.drop_transfer(id),
             (RowKey::Transfer(_), Some(Row::Transfer(transfer))) => self.put_transfer(transfer),
             (RowKey::Hold(id), row) => {
-                if self.holds.contains_key(&id) {
+                if self.hold(id).is_some() {
                     self.drop_hold(id);
                 }
                 if let Some(Row::Hold(hold)) = row {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::amount::Amount;
 use super::labels::Labels;
 use super::name::Name;
@@ -34,8 +36,9 @@ pub struct Scope {
     pub rules: Option<Box<TreeRules>>,
     /// The template that was last applied to it.
     pub template: Option<Box<template::Applied>>,
-    /// Use by resource, ascending. A sorted vector: most scopes count few resources.
-    pub(super) accounts: Vec<Account>,
+    /// Use by resource, ascending. Most scopes count few resources, and the first lies in the scope
+    /// itself: in a large ledger every place more that a decision looks at costs its time.
+    pub(super) accounts: SmallVec<[Account; 1]>,
 }
 
 impl Scope {
@@ -47,7 +50,7 @@ impl Scope {
 
     /// The quota on a resource, if one is set.
     pub fn quota(&self, resource: ResourceId) -> Option<&Quota> {
-        self.account(resource)?.quota.as_deref()
+        self.account(resource)?.quota.as_ref()
     }
 
     /// All resources that were ever touched here, ascending.
@@ -84,7 +87,7 @@ pub struct Account {
     /// Raised by every change of the policy, the removal of the quota included; 0 before the first.
     pub version: u64,
     /// The policy, if one is set.
-    pub quota: Option<Box<Quota>>,
+    pub quota: Option<Quota>,
 }
 
 impl Account {
@@ -100,7 +103,7 @@ impl Account {
 
     /// The effective limit now, when it is an amount.
     pub fn limit(&self) -> Option<Amount> {
-        self.quota.as_deref()?.effective()
+        self.quota.as_ref()?.effective()
     }
 
     /// max(0, effective limit − used − held); `None` without a limit of its own.

@@ -23,6 +23,7 @@ use super::request::RequestTable;
 use super::resource::Resource;
 use super::resource::ResourceId;
 use super::resource::catalogue;
+use super::rising::Rising;
 use super::rows::Row;
 use super::rows::RowKey;
 use super::rows::TemplateId;
@@ -32,6 +33,9 @@ use super::template;
 use super::template::Template;
 use super::transfer::Transfer;
 use super::tree::TreeRules;
+
+/// How many kinds are kept to be shared.
+const KINDS_SHARED: usize = 64;
 
 /// The ledger at one revision. Two states are equal when their rows are.
 #[derive(Debug, Clone)]
@@ -45,11 +49,15 @@ pub struct State {
     /// By number. A number is never used again: boxed, so that what is gone leaves little behind.
     pub(super) scopes: Vec<Option<Box<Scope>>>,
     pub(super) trees: BTreeMap<Box<str>, ScopeId>,
+    /// Kinds met before, of which there are few: many scopes share their texts.
+    kinds: BTreeSet<Name>,
     /// Follows from the scopes.
     pub(super) paths: PathIndex,
     pub(super) transfers: BTreeMap<Revision, Transfer>,
+    /// Both sides of each transfer; follows from them.
+    pub(super) loans: BTreeSet<(ScopeId, ResourceId, Revision)>,
     /// Boxed: new holds come at the end, where a map of large values leaves its nodes half empty.
-    pub(super) holds: BTreeMap<HoldId, Box<Hold>>,
+    pub(super) holds: Rising<HoldId, Box<Hold>>,
     pub(super) closed: ClosedHolds,
     pub(super) requests: RequestTable,
     /// What is promised directly below a scope: the sum of the first limits on every way down, in
@@ -58,7 +66,7 @@ pub struct State {
     /// When something is due on quotas and transfers; follows from their rows.
     pub(super) policy_deadlines: BTreeSet<(LogTime, Due)>,
     /// When holds expire; follows from their rows.
-    pub(super) hold_deadlines: BTreeSet<(LogTime, HoldId)>,
+    pub(super) hold_deadlines: Rising<(LogTime, HoldId), ()>,
     /// What the parts of a request did whose last part has not been folded yet.
     pub(super) parts: Vec<Grant>,
     /// Rows changed since they were last taken; may name a row more than once.
@@ -110,14 +118,16 @@ impl State {
             template_ids: BTreeMap::new(),
             scopes: Vec::new(),
             trees: BTreeMap::new(),
+            kinds: BTreeSet::new(),
             paths: PathIndex::default(),
             transfers: BTreeMap::new(),
-            holds: BTreeMap::new(),
+            loans: BTreeSet::new(),
+            holds: Rising::default(),
             closed: ClosedHolds::default(),
             requests: RequestTable::default(),
             promised: BTreeMap::new(),
             policy_deadlines: BTreeSet::new(),
-            hold_deadlines: BTreeSet::new(),
+            hold_deadlines: Rising::default(),
             parts: Vec::new(),
             changed: Vec::new(),
             undo: None,
@@ -129,6 +139,19 @@ impl State {
         self.resource_ids.insert(resource.name.clone(), id);
         self.resources.push(resource);
         id
+    }
+
+    /// A kind with the text that others of its name have, if it was met before.
+    pub(super) fn shared_kind(&mut self, kind: Name) -> Name {
+        if let Some(known) = self.kinds.get(&kind) {
+            return known.clone();
+        }
+        // Anyone may make up kinds in a tree without levels.
+        if self.kinds.len() == KINDS_SHARED {
+            self.kinds.clear();
+        }
+        self.kinds.insert(kind.clone());
+        kind
     }
 
     /// The number that a new template gets.
@@ -156,7 +179,7 @@ impl State {
     /// When something next happens by itself; what is due already counts.
     pub fn next_deadline(&self) -> Option<LogTime> {
         let policy = self.policy_deadlines.first().map(|(time, _)| *time);
-        let hold = self.hold_deadlines.first().map(|(time, _)| *time);
+        let hold = self.hold_deadlines.first().map(|((time, _), ())| time);
         policy.into_iter().chain(hold).min()
     }
 
@@ -250,14 +273,27 @@ impl State {
         self.transfers.values()
     }
 
+    /// The transfers that will go back to or from a quota, oldest first.
+    pub fn loans(&self, scope: ScopeId, resource: ResourceId) -> impl Iterator<Item = &Transfer> {
+        let of_quota = (scope, resource, Revision::MIN)..=(scope, resource, Revision::MAX);
+        self.loans.range(of_quota).map(|(.., id)| &self.transfers[id])
+    }
+
+    /// As [`State::loans`], of all resources of a scope.
+    pub(super) fn loans_at(&self, scope: ScopeId) -> impl Iterator<Item = &Transfer> {
+        let of_scope =
+            (scope, ResourceId(u32::MIN), Revision::MIN)..=(scope, ResourceId(u32::MAX), Revision::MAX);
+        self.loans.range(of_scope).map(|(.., id)| &self.transfers[id])
+    }
+
     /// A live hold.
     pub fn hold(&self, id: HoldId) -> Option<&Hold> {
-        self.holds.get(&id).map(Box::as_ref)
+        self.holds.get(id).map(Box::as_ref)
     }
 
     /// Live holds from an id on, oldest first.
     pub fn holds_from(&self, id: HoldId) -> impl Iterator<Item = &Hold> {
-        self.holds.range(id..).map(|(_, hold)| &**hold)
+        self.holds.iter_from(id).map(|(_, hold)| &**hold)
     }
 
     /// How a hold ended, if it did so not long ago.

@@ -6,6 +6,9 @@ use super::amount::Amount;
 use super::resource::ResourceId;
 use super::scope::ScopeId;
 
+/// Most transfers that wait to go back to or from one quota.
+pub const MAX_LOANS: usize = 32;
+
 /// A transfer that will go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {

@@ -10,6 +10,8 @@
 use std::hint::black_box;
 
 use super::command::Command;
+use super::hold::Hold;
+use super::index::hash;
 use super::request::Request;
 use super::scope::Scope;
 use super::scope::ScopeId;
@@ -21,33 +23,38 @@ pub(super) const TOGETHER: usize = 32;
 
 /// Looks at the scopes that requests are about, with their accounts and quotas.
 pub(super) fn warm(state: &State, requests: &[Request]) {
-    let mut ids: Vec<ScopeId> = Vec::with_capacity(TOGETHER);
+    let mut hashes = Vec::with_capacity(TOGETHER);
+    let mut holds: Vec<&Hold> = Vec::with_capacity(TOGETHER);
     for request in requests {
         match &request.command {
-            Command::Reserve(reserve) => {
-                ids.extend(reserve.lines().iter().filter_map(|line| state.paths.guess(&line.scope)));
-            }
-            Command::Commit(commit) => of_hold(state, commit.hold, &mut ids),
-            Command::Release(release) => of_hold(state, release.hold, &mut ids),
+            Command::Reserve(reserve) => hashes.extend(reserve.lines().iter().map(|line| hash(&line.scope))),
+            Command::Commit(commit) => holds.extend(state.hold(commit.hold)),
+            Command::Release(release) => holds.extend(state.hold(release.hold)),
             _ => {}
         }
+    }
+    // Each step for all of them, and little of it: the processor sees only so far ahead.
+    for hash in &hashes {
+        black_box(state.paths.peek(*hash));
+    }
+    let mut ids: Vec<ScopeId> = hashes.iter().filter_map(|hash| state.paths.guess(*hash)).collect();
+    for hold in &holds {
+        black_box(hold.lines.len());
+    }
+    ids.extend(holds.iter().flat_map(|hold| hold.lines.iter().map(|line| line.scope)));
+    for id in &ids {
+        black_box(state.scopes.get(id.0 as usize).is_some_and(Option::is_some));
     }
     let scopes: Vec<&Scope> =
         ids.iter().filter_map(|id| state.scopes.get(id.0 as usize)?.as_deref()).collect();
     for scope in &scopes {
-        black_box((scope.path.as_str().as_bytes().first(), scope.parent));
+        let account = scope.accounts.first();
+        black_box(account.map(|account| (account.used, account.sequence)));
+        black_box(account.and_then(|account| account.quota.as_ref()).map(|quota| quota.policy.limit));
+        black_box(scope.parent);
     }
+    // The text of a path, and the number of its owners in front of it.
     for scope in &scopes {
-        black_box(scope.accounts.first().map(|account| (account.held, account.quota.is_some())));
-    }
-    for scope in &scopes {
-        let quota = scope.accounts.first().and_then(|account| account.quota.as_deref());
-        black_box(quota.map(|quota| quota.policy.limit));
-    }
-}
-
-fn of_hold(state: &State, hold: u64, ids: &mut Vec<ScopeId>) {
-    if let Some(hold) = state.hold(hold) {
-        ids.extend(hold.lines.iter().map(|line| line.scope));
+        black_box(scope.path.as_str().as_bytes().last().copied());
     }
 }

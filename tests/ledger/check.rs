@@ -91,7 +91,7 @@ fn check_clocks(state: &State) {
     let all_done = state.next_deadline().is_none_or(|deadline| deadline > state.time());
     for scope in state.trees().flat_map(|root| state.subtree(root.id)) {
         for account in scope.accounts() {
-            let Some(quota) = account.quota.as_deref() else {
+            let Some(quota) = account.quota.as_ref() else {
                 continue;
             };
             let (terms, clocks) = (quota.policy.terms(), quota.clocks());

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use quorate::ledger::command::NewLimit;
 use quorate::ledger::command::NewPolicy;
-use quorate::ledger::command::PolicyField;
 use quorate::ledger::hold::Tags;
 use quorate::ledger::quota::Enforcement;
 use quorate::ledger::quota::OnReduce;
+use quorate::ledger::quota::PolicyField;
 use quorate::ledger::tree::ChildPolicy;
 use quorate::ledger::tree::Schema;
 use quorate::ledger::*;

@@ -9,6 +9,7 @@ use quorate::ledger::Resource;
 use quorate::ledger::ResourceKind;
 use quorate::ledger::command::*;
 use quorate::ledger::hold::Tags;
+use quorate::ledger::quota::PolicyField;
 use quorate::ledger::tree::Schema;
 use rust_decimal::Decimal;
 
@@ -247,7 +248,7 @@ impl World {
             }
             Wish::Adjust { target, amount, negative, guess } => {
                 // Lowered where somebody below counts on it in time to come.
-                let is_change = |item: &Item| matches!(item.plan, Planned::Change(_));
+                let is_change = |item: &Item| matches!(item.plan, Planned::Change(..));
                 let counts_on = |path: &str| {
                     let place = (path.to_string(), target.1.to_string());
                     self.quotas.iter().any(|(below, quota)| {
@@ -300,7 +301,7 @@ impl World {
                 let ends = self.quotas.get(&place).into_iter().flat_map(|quota| &quota.schedule);
                 let ends = ends.filter_map(|item| match item.plan {
                     Planned::Override { end, .. } => Some(end),
-                    Planned::Change(_) => None,
+                    Planned::Change(..) => None,
                 });
                 let last = ends.max().filter(|_| start.is_some_and(|start| start < 0));
                 let start = last.or(start.map(|start| self.offset(start)));

@@ -230,6 +230,7 @@ impl Pair {
             encoding::check_event(&self.folded, event)?;
             rules::check_changes(&self.folded, event)?;
             rules::check_nobody_went_further_over(&self.folded, event)?;
+            rules::check_what_went_back(&self.folded, event)?;
             rules::check_split(&self.folded, event)?;
             self.folded.evolve(event);
             happened.push(happened_of(event));

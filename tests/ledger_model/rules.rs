@@ -15,6 +15,7 @@ use quorate::ledger::State;
 use quorate::ledger::event::EventLine;
 use quorate::ledger::event::Overrun;
 use quorate::ledger::event::Reserved;
+use quorate::ledger::event::TransferSide;
 use quorate::ledger::quota::ClockKind;
 use quorate::ledger::quota::Enforcement;
 use quorate::ledger::tree::ChildPolicy;
@@ -129,7 +130,7 @@ pub fn check_use(state: &State) -> Result<(), TestCaseError> {
 pub fn check_nobody_went_further_over(before: &State, event: &Event) -> Result<(), TestCaseError> {
     let overruns: &[Overrun] = match &event.body {
         Body::Reserved(reserved) => &reserved.overruns,
-        Body::ScopeMoved { forced, .. } => forced,
+        Body::ScopeMoved { overruns, .. } => overruns,
         _ => &[],
     };
     for touched in &event.touched {
@@ -146,6 +147,26 @@ pub fn check_nobody_went_further_over(before: &State, event: &Event) -> Result<(
         let taken = touched.used.units() + touched.held.units();
         prop_assert!(taken <= ceiling.amount.units(), "{} went over its limit", touched.path);
     }
+    Ok(())
+}
+
+/// What one side of a transfer gives and the other receives is what their limits change by.
+pub fn check_what_went_back(before: &State, event: &Event) -> Result<(), TestCaseError> {
+    let Body::TransferReturned { from, to, resource, lent, given, received, .. } = &event.body else {
+        return Ok(());
+    };
+    let change = |side: &Option<TransferSide>| {
+        let side = side.as_ref()?;
+        let quota = before.scope(side.scope).quota(*resource)?;
+        match quota.policy.limit {
+            Limit::Amount(was) => Some(side.limit.units() - was.units()),
+            Limit::Unlimited | Limit::Inherit => None,
+        }
+    };
+    prop_assert_eq!(change(to).unwrap_or_default(), -given.units());
+    prop_assert_eq!(change(from).unwrap_or_default(), received.units());
+    prop_assert!(given <= lent && received <= lent);
+    prop_assert!(received <= given || to.is_none());
     Ok(())
 }
 
@@ -183,11 +204,11 @@ pub fn tell(event: &Event, mut tell: impl FnMut(&str)) {
     let overruns: &[Overrun] = match body {
         Body::Reserved(reserved) => &reserved.overruns,
         Body::Committed { overruns, .. } | Body::Resized { overruns, .. } => overruns,
-        Body::ScopeMoved { forced, .. } => {
-            if !forced.is_empty() {
+        Body::ScopeMoved { forced, overruns, .. } => {
+            if *forced && !overruns.is_empty() {
                 tell("moved by force");
             }
-            forced
+            overruns
         }
         _ => &[],
     };

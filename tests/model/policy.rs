@@ -6,10 +6,10 @@ use quorate::ledger::Rejection;
 use quorate::ledger::command::AdjustQuota;
 use quorate::ledger::command::DeleteQuota;
 use quorate::ledger::command::LockQuota;
-use quorate::ledger::command::PolicyField;
 use quorate::ledger::command::SetQuota;
 use quorate::ledger::command::UnlockQuota;
 use quorate::ledger::quota::OnReduce;
+use quorate::ledger::quota::PolicyField;
 use quorate::ledger::rejection::BelowUse;
 use quorate::ledger::rejection::Mismatch;
 use rust_decimal::Decimal;
@@ -27,6 +27,30 @@ use super::world::quota_name;
 
 pub fn place_of(scope: &impl ToString, resource: &impl ToString) -> Place {
     (scope.to_string(), resource.to_string())
+}
+
+impl Policy {
+    /// With the named fields of another one; with all when none are named.
+    pub fn changed(&self, new: &Self, fields: Option<&[PolicyField]>) -> Self {
+        let Some(fields) = fields else { return new.clone() };
+        let mut policy = self.clone();
+        for field in fields {
+            match field {
+                PolicyField::Limit => policy.cap = new.cap,
+                PolicyField::Soft => policy.soft = new.soft,
+                PolicyField::Grace => policy.grace_ms = new.grace_ms,
+                PolicyField::Burst => policy.burst = new.burst,
+                PolicyField::MaxBurst => policy.max_burst_ms = new.max_burst_ms,
+                PolicyField::Overcommit => policy.overcommit = new.overcommit,
+                PolicyField::Enforcement => policy.enforcement = new.enforcement,
+                PolicyField::OnReduce => policy.on_reduce = new.on_reduce,
+                PolicyField::DefaultTtl => policy.default_ttl_ms = new.default_ttl_ms,
+                PolicyField::MaxTtl => policy.max_ttl_ms = new.max_ttl_ms,
+                PolicyField::AllowTransfer => policy.allow_transfer = new.allow_transfer,
+            }
+        }
+        policy
+    }
 }
 
 impl World {
@@ -84,26 +108,6 @@ impl World {
         })
     }
 
-    fn merged(&self, place: &Place, fields: &[PolicyField], new: &Policy) -> Policy {
-        let mut policy = self.quotas.get(place).map(|quota| quota.policy.clone()).unwrap_or_default();
-        for field in fields {
-            match field {
-                PolicyField::Limit => policy.cap = new.cap,
-                PolicyField::Soft => policy.soft = new.soft,
-                PolicyField::Grace => policy.grace_ms = new.grace_ms,
-                PolicyField::Burst => policy.burst = new.burst,
-                PolicyField::MaxBurst => policy.max_burst_ms = new.max_burst_ms,
-                PolicyField::Overcommit => policy.overcommit = new.overcommit,
-                PolicyField::Enforcement => policy.enforcement = new.enforcement,
-                PolicyField::OnReduce => policy.on_reduce = new.on_reduce,
-                PolicyField::DefaultTtl => policy.default_ttl_ms = new.default_ttl_ms,
-                PolicyField::MaxTtl => policy.max_ttl_ms = new.max_ttl_ms,
-                PolicyField::AllowTransfer => policy.allow_transfer = new.allow_transfer,
-            }
-        }
-        policy
-    }
-
     pub fn set_quota(&mut self, command: &SetQuota, actor: &str) -> Result<Grant, Rejection> {
         let place = place_of(&command.scope, &command.resource);
         let read = match self.kind(&place.1) {
@@ -114,13 +118,14 @@ impl World {
             policy.check("policy.")?;
         }
         self.check_known(&place)?;
-        let mut policy = read.expect("the resource is known");
+        let said = read.expect("the resource is known");
         if command.fields.as_ref().is_some_and(|fields| !fields.contains(&PolicyField::Limit)) {
             self.check_quotas(&[&place])?;
         }
         self.check_version(&place, command.if_version)?;
-        if let Some(fields) = &command.fields {
-            policy = self.merged(&place, fields, &policy);
+        let before = self.quotas.get(&place).map(|quota| quota.policy.clone()).unwrap_or_default();
+        let policy = before.changed(&said, command.fields.as_deref());
+        if command.fields.is_some() {
             policy.check("policy.")?;
         }
         match command.effective_at.filter(|start| *start > self.now) {
@@ -132,7 +137,8 @@ impl World {
                 changed.check_place(&place, false)?;
                 let before = self.counters();
                 let (id, actor) = (self.revision + 1, actor.to_string());
-                let plan = Planned::Change(policy);
+                let part = Policy::default().changed(&said, command.fields.as_deref());
+                let plan = Planned::Change(part, command.fields.clone());
                 let item = Item { id, start, plan, reason: String::new(), actor };
                 self.quotas.entry(place.clone()).or_default().schedule.push(item);
                 let version = self.raise(&place);

@@ -44,8 +44,8 @@ impl Quota {
             Planned::Override { .. } => {
                 self.schedule.remove(position);
             }
-            Planned::Change(policy) => {
-                self.policy = policy.clone();
+            Planned::Change(policy, fields) => {
+                self.policy = self.policy.changed(policy, fields.as_deref());
                 self.schedule.remove(position);
             }
         }
@@ -74,7 +74,7 @@ impl World {
         self.check_slots(&place)?;
         let overlaps = |item: &Item| match item.plan {
             Planned::Override { end: other, .. } => item.start < end && start < other,
-            Planned::Change(_) => false,
+            Planned::Change(..) => false,
         };
         if self.quotas[&place].schedule.iter().any(overlaps) {
             return Err(schedule_conflict(&place));
@@ -129,6 +129,14 @@ impl World {
         self.check_quotas(&[&from, &to])?;
         self.check_version(&from, command.if_from_version)?;
         self.check_version(&to, command.if_to_version)?;
+        for place in [&from, &to] {
+            let is_side =
+                |loan: &Transfer| loan.resource == place.1 && (loan.from == place.0 || loan.to == place.0);
+            let waiting = self.transfers.values().filter(|loan| is_side(loan)).count();
+            if command.until.is_some() && waiting >= SLOTS {
+                return Err(schedule_conflict(place));
+            }
+        }
         let above = (parent(&from.0).expect("siblings have a parent").to_string(), resource.clone());
         if !self.quotas.get(&above).is_some_and(|quota| quota.policy.allow_transfer) {
             return Err(Rejection::TransferNotAllowed(quota_name(&above)));

@@ -139,7 +139,9 @@ fn quota_of(quota: &quota::Quota) -> Quota {
         id: item.id,
         start: item.start,
         plan: match &item.plan {
-            quota::Planned::Change(policy) => Planned::Change(policy_of(policy)),
+            quota::Planned::Change { policy, fields } => {
+                Planned::Change(policy_of(policy), fields.as_ref().map(|fields| fields.to_vec()))
+            }
             quota::Planned::Override { limit, end, active } => {
                 Planned::Override { cap: cap_of(*limit), end: *end, active: *active }
             }
@@ -194,7 +196,7 @@ pub fn happened_of(event: &Event) -> (String, Happened) {
         Body::Reserved(reserved) => &reserved.overruns,
         Body::Committed { overruns, .. }
         | Body::Resized { overruns, .. }
-        | Body::ScopeMoved { forced: overruns, .. } => overruns,
+        | Body::ScopeMoved { overruns, .. } => overruns,
         _ => &[],
     };
     let refused = match &event.body {

@@ -3,6 +3,7 @@
 use quorate::ledger::HoldState;
 use quorate::ledger::quota::ClockKind;
 
+use super::place::limit_conflict;
 use super::schedule::Due;
 use super::world::Happened;
 use super::world::Place;
@@ -35,7 +36,7 @@ impl World {
                         }
                         all.push((end, Due::Schedule(place.clone(), item.id)));
                     }
-                    Planned::Change(_) => all.push((item.start, Due::Schedule(place.clone(), item.id))),
+                    Planned::Change(..) => all.push((item.start, Due::Schedule(place.clone(), item.id))),
                 }
             }
         }
@@ -90,10 +91,11 @@ impl World {
         let mut next = self.clone();
         let quota = next.quotas.get_mut(place).expect("it has a schedule");
         let item = quota.schedule.iter().find(|item| item.id == id).expect("it is scheduled");
-        let is_change = matches!(item.plan, Planned::Change(_));
+        let is_change = matches!(item.plan, Planned::Change(..));
         quota.carry_out(id);
         let mut happened = Happened::new(if is_change { "QuotaSet" } else { "OverrideSwitched" });
-        match next.check_place(place, false) {
+        let is_sound = next.quotas[place].policy.check("").map_err(|_| limit_conflict(place, place));
+        match is_sound.and_then(|()| next.check_place(place, false)) {
             Err(rejection) if is_change => {
                 happened = Happened { refused: Some(rejection), ..Happened::new("ScheduleFailed") };
                 self.quotas.get_mut(place).expect("known").schedule.retain(|item| item.id != id);

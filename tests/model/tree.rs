@@ -20,6 +20,7 @@ use quorate::ledger::rejection::Taken;
 use quorate::ledger::tree::Schema;
 
 use super::room::warnings;
+use super::world::Cap;
 use super::world::Counters;
 use super::world::Happened;
 use super::world::Kind;
@@ -160,6 +161,7 @@ impl World {
         if from == to {
             return Ok(self.unchanged(0));
         }
+        self.check_limited_after_move(from, to)?;
         if self.scopes.contains_key(to) {
             return Err(Rejection::ScopeExists(command.to.clone()));
         }
@@ -195,6 +197,29 @@ impl World {
         let details = Details { warnings: warnings(&overruns), ..Details::default() };
         self.happen(Happened { overruns, ..Happened::new("ScopeMoved") }, &[], &before);
         Ok(Grant::new(Granted::Done, details))
+    }
+
+    /// Everything that is taken below `from` has somebody who says how much, when it is below `to`.
+    fn check_limited_after_move(&self, from: &str, to: &str) -> Result<(), Rejection> {
+        let says = |place: &Place| self.quotas.get(place).is_some_and(|quota| quota.hard() != Cap::Inherit);
+        let mut silent = Vec::new();
+        for kind in &self.kinds {
+            let parts = self.holds.values().flat_map(|hold| &hold.parts);
+            let live = parts.filter(|part| part.used + part.held > 0).map(|part| &part.place);
+            let consumed = self.consumed.iter().filter(|(_, used)| **used > 0).map(|(place, _)| place);
+            let is_unlimited = |place: &Place| {
+                // Above it within what moves, then above where it goes.
+                let within = lineage(&place.0).into_iter().filter(|above| is_within(above, from));
+                let outside = lineage(parent(to).expect("a root does not move"));
+                !within.chain(outside).any(|above| says(&(above, kind.name.clone())))
+            };
+            let mut taken = live.chain(consumed).filter(|at| at.1 == kind.name && is_within(&at.0, from));
+            if taken.any(is_unlimited) {
+                silent
+                    .push(quota_name(&(parent(to).expect("a root does not move").into(), kind.name.clone())));
+            }
+        }
+        if silent.is_empty() { Ok(()) } else { Err(Rejection::UnknownQuotas(silent)) }
     }
 
     fn rename(&mut self, from: &str, to: &str) {

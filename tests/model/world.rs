@@ -13,6 +13,7 @@ use quorate::ledger::event::OverrunReason;
 use quorate::ledger::hold::Tags;
 use quorate::ledger::quota::Enforcement;
 use quorate::ledger::quota::OnReduce;
+use quorate::ledger::quota::PolicyField;
 use quorate::ledger::rejection::Blocking;
 use quorate::ledger::rejection::QuotaName;
 use quorate::ledger::tree::ChildPolicy;
@@ -59,8 +60,13 @@ pub struct Clock {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Planned {
-    Change(Policy),
-    Override { cap: Cap, end: u64, active: bool },
+    /// Of the named fields; of all when none are named.
+    Change(Policy, Option<Vec<PolicyField>>),
+    Override {
+        cap: Cap,
+        end: u64,
+        active: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

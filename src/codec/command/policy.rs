@@ -3,6 +3,7 @@
 use super::name;
 use super::path;
 use super::time;
+use crate::codec::mask;
 use crate::codec::number;
 use crate::codec::policy;
 use crate::ledger::Command;
@@ -12,20 +13,20 @@ use crate::ledger::command::CancelSchedule;
 use crate::ledger::command::DeleteQuota;
 use crate::ledger::command::LockQuota;
 use crate::ledger::command::OverrideQuota;
-use crate::ledger::command::PolicyField;
 use crate::ledger::command::SetQuota;
 use crate::ledger::command::TransferQuota;
 use crate::ledger::command::UnlockQuota;
+use crate::ledger::quota::PolicyField;
 use crate::proto::v1;
 
 pub(super) fn set_quota(message: &v1::SetQuotaRequest) -> Result<Command, Malformed> {
     let scope = path("scope", &message.scope)?;
     let resource = name("resource", &message.resource)?;
-    let fields = fields(message.update_mask.as_ref())?;
+    let fields = mask::decode("update_mask", message.update_mask.as_ref())?;
     let policy = match &fields {
         Some(fields) => {
             let said = message.policy.as_ref().ok_or_else(|| Malformed::new("policy", "is missing"))?;
-            let said = only(fields, said.clone());
+            let said = mask::only(fields, said.clone());
             if fields.contains(&PolicyField::Limit) {
                 policy::decode_new("policy", Some(&said))?
             } else {
@@ -48,11 +49,7 @@ pub(super) fn encode_set_quota(command: &SetQuota) -> v1::SetQuotaRequest {
     let policy = policy::encode_new(&command.policy);
     let (policy, update_mask) = match &command.fields {
         None => (policy, None),
-        Some(fields) => {
-            let named = PolicyField::ALL.into_iter().filter(|(field, _)| fields.contains(field));
-            let paths = named.map(|(_, name)| name.to_owned()).collect();
-            (only(fields, policy), Some(prost_types::FieldMask { paths }))
-        }
+        Some(fields) => (mask::only(fields, policy), Some(mask::encode(fields))),
     };
     v1::SetQuotaRequest {
         scope: command.scope.to_string(),
@@ -63,46 +60,6 @@ pub(super) fn encode_set_quota(command: &SetQuota) -> v1::SetQuotaRequest {
         if_version: command.if_version,
         ..Default::default()
     }
-}
-
-/// The fields that a mask names, ascending; all when it names none.
-fn fields(mask: Option<&prost_types::FieldMask>) -> Result<Option<Vec<PolicyField>>, Malformed> {
-    let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
-        return Ok(None);
-    };
-    let field = |path: &String| {
-        let known = PolicyField::ALL.into_iter().find(|(_, name)| name == path);
-        known.map(|(field, _)| field).ok_or_else(|| {
-            let names: Vec<_> = PolicyField::ALL.into_iter().map(|(_, name)| name).collect();
-            let problem = format!("names {path:?}, which is not one of {}", names.join(", "));
-            Malformed::new("update_mask", problem)
-        })
-    };
-    let mut fields = mask.paths.iter().map(field).collect::<Result<Vec<_>, _>>()?;
-    fields.sort_unstable();
-    fields.dedup();
-    Ok(Some(fields))
-}
-
-/// A policy with nothing said but these fields.
-fn only(fields: &[PolicyField], said: v1::Policy) -> v1::Policy {
-    let mut policy = v1::Policy::default();
-    for field in fields {
-        match field {
-            PolicyField::Limit => policy.limit.clone_from(&said.limit),
-            PolicyField::Soft => policy.soft.clone_from(&said.soft),
-            PolicyField::Grace => policy.grace_ms = said.grace_ms,
-            PolicyField::Burst => policy.burst.clone_from(&said.burst),
-            PolicyField::MaxBurst => policy.max_burst_ms = said.max_burst_ms,
-            PolicyField::Overcommit => policy.overcommit.clone_from(&said.overcommit),
-            PolicyField::Enforcement => policy.enforcement = said.enforcement,
-            PolicyField::OnReduce => policy.on_reduce = said.on_reduce,
-            PolicyField::DefaultTtl => policy.default_ttl_ms = said.default_ttl_ms,
-            PolicyField::MaxTtl => policy.max_ttl_ms = said.max_ttl_ms,
-            PolicyField::AllowTransfer => policy.allow_transfer = said.allow_transfer,
-        }
-    }
-    policy
 }
 
 pub(super) fn adjust_quota(message: &v1::AdjustQuotaRequest) -> Result<Command, Malformed> {

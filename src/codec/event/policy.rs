@@ -109,12 +109,15 @@ fn encode_timed(body: &Body) -> Message {
                 until_ms: until.unwrap_or_default(),
             })
         }
-        Body::TransferReturned { id, from, to, resource } => {
+        Body::TransferReturned { id, from, to, resource, lent, given, received } => {
             Message::TransferReturned(v1::TransferReturned {
                 transfer_id: *id,
                 from: from.as_ref().map(encode_side),
                 to: to.as_ref().map(encode_side),
                 resource_id: resource.0,
+                lent: lent.to_string(),
+                given: given.to_string(),
+                received: received.to_string(),
             })
         }
         _ => unreachable!("the body is of another family"),
@@ -230,6 +233,9 @@ fn decode_timed(message: Message, decimals: Decimals<'_>) -> Result<Body, Corrup
                 from: side(body.from)?,
                 to: side(body.to)?,
                 resource,
+                lent: decode_amount(WHAT, &body.lent, resource, decimals)?,
+                given: decode_amount(WHAT, &body.given, resource, decimals)?,
+                received: decode_amount(WHAT, &body.received, resource, decimals)?,
             }
         }
         _ => unreachable!("the body is of another family"),

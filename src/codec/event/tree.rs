@@ -45,11 +45,12 @@ pub(super) fn encode(body: &Body) -> Message {
             labels: encode_labels(labels),
             rules: rules.as_ref().map(encode_rules),
         }),
-        Body::ScopeMoved { scope, from, to, forced } => Message::ScopeMoved(v1::ScopeMoved {
+        Body::ScopeMoved { scope, from, to, forced, overruns } => Message::ScopeMoved(v1::ScopeMoved {
             scope_id: scope.0,
             from: from.to_string(),
             to: to.to_string(),
-            forced: encode_overruns(forced),
+            forced: *forced,
+            overruns: encode_overruns(overruns),
         }),
         Body::ScopeDeleted { scope, path, below } => Message::ScopeDeleted(v1::ScopeDeleted {
             scope_id: scope.0,
@@ -93,7 +94,8 @@ pub(super) fn decode(message: Message, decimals: Decimals<'_>) -> Result<Body, C
             scope: ScopeId(body.scope_id),
             from: decode_path(&body.from)?,
             to: decode_path(&body.to)?,
-            forced: decode_overruns(body.forced)?,
+            forced: body.forced,
+            overruns: decode_overruns(body.overruns)?,
         },
         Message::ScopeDeleted(body) => Body::ScopeDeleted {
             scope: ScopeId(body.scope_id),

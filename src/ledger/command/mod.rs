@@ -36,7 +36,6 @@ pub use policy::LockQuota;
 pub use policy::NewLimit;
 pub use policy::NewPolicy;
 pub use policy::OverrideQuota;
-pub use policy::PolicyField;
 pub use policy::SetQuota;
 pub use policy::TransferQuota;
 pub use policy::UnlockQuota;
@@ -175,6 +174,10 @@ fn check_reason(reason: &str, required: bool) -> Result<(), Malformed> {
     }
     if reason.chars().count() > MAX_REASON {
         return malformed(format!("has more than {MAX_REASON} characters"));
+    }
+    // They are shown to others: nothing in them may upset a terminal.
+    if let Some(bad) = reason.chars().find(|c| c.is_control() && *c != '\n') {
+        return malformed(format!("has the control character {bad:?}"));
     }
     Ok(())
 }

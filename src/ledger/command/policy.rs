@@ -15,6 +15,7 @@ use crate::ledger::quota::MAX_DURATION_MS;
 use crate::ledger::quota::MAX_OVERCOMMIT;
 use crate::ledger::quota::OVERCOMMIT_DECIMALS;
 use crate::ledger::quota::OnReduce;
+use crate::ledger::quota::PolicyField;
 use crate::ledger::rejection::Malformed;
 
 /// A limit as a client names it, not yet at the scale of a resource.
@@ -112,40 +113,6 @@ pub(super) fn check_duration(field: &str, duration_ms: u64) -> Result<(), Malfor
         1..=MAX_DURATION_MS => Ok(()),
         _ => Err(Malformed::new(field, format!("is over {MAX_DURATION_MS} ms, which is 100 years"))),
     }
-}
-
-/// A part of a policy that can be changed by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the field of NewPolicy with its name")]
-pub enum PolicyField {
-    Limit,
-    Soft,
-    Grace,
-    Burst,
-    MaxBurst,
-    Overcommit,
-    Enforcement,
-    OnReduce,
-    DefaultTtl,
-    MaxTtl,
-    AllowTransfer,
-}
-
-impl PolicyField {
-    /// All of them, with their names in the protocol.
-    pub const ALL: [(Self, &str); 11] = [
-        (Self::Limit, "limit"),
-        (Self::Soft, "soft"),
-        (Self::Grace, "grace_ms"),
-        (Self::Burst, "burst"),
-        (Self::MaxBurst, "max_burst_ms"),
-        (Self::Overcommit, "overcommit"),
-        (Self::Enforcement, "enforcement"),
-        (Self::OnReduce, "on_reduce"),
-        (Self::DefaultTtl, "default_ttl_ms"),
-        (Self::MaxTtl, "max_ttl_ms"),
-        (Self::AllowTransfer, "allow_transfer"),
-    ];
 }
 
 /// Makes a quota or changes its policy.

@@ -5,7 +5,6 @@ use rust_decimal::Decimal;
 use super::Context;
 use super::State;
 use super::explain;
-use super::explain::Effort;
 use super::quota_name;
 use crate::ledger::amount::Amount;
 use crate::ledger::amount::number_of;
@@ -16,6 +15,7 @@ use crate::ledger::hold::HoldId;
 use crate::ledger::quota::Clocks;
 use crate::ledger::quota::Enforcement;
 use crate::ledger::quota::Quota;
+use crate::ledger::rejection::Blocking;
 use crate::ledger::rejection::Rejection;
 use crate::ledger::rejection::Rule;
 use crate::ledger::resource::ResourceId;
@@ -61,7 +61,7 @@ impl<'a> Charge<'a> {
     }
 
     pub(super) fn quota(&self) -> Option<&'a Quota> {
-        self.account?.quota.as_deref()
+        self.account?.quota.as_ref()
     }
 
     /// What is counted before.
@@ -183,22 +183,21 @@ pub(super) fn admit(
     admission: Admission,
 ) -> Result<Admitted, Rejection> {
     let mut admitted = Admitted { touched: Vec::with_capacity(charges.len()), overruns: Vec::new() };
-    let mut blocking = Vec::new();
+    let mut denied = Vec::new();
     let mut uncountable = Vec::new();
-    let effort = Effort::default();
     for charge in charges {
         let Some(touched) = charge.touched(cx) else {
             // What is over a limit anyway is told so, as long as it can be said by how much.
-            match over(cx, charge, admission, &effort) {
-                Some(overrun) if is_denial(charge, &overrun) => blocking.push(overrun.blocking),
+            match over(cx, charge, admission) {
+                Some(Over::Denied(blocking)) => denied.push((charge, blocking)),
                 _ => uncountable.push(quota_name(cx.state, charge.scope, charge.resource)),
             }
             continue;
         };
         if charge.change.growth() > 0 && charge.quota().is_some() {
-            match over(cx, charge, admission, &effort) {
-                Some(overrun) if is_denial(charge, &overrun) => blocking.push(overrun.blocking),
-                Some(overrun) => admitted.overruns.push(overrun),
+            match over(cx, charge, admission) {
+                Some(Over::Denied(blocking)) => denied.push((charge, blocking)),
+                Some(Over::Granted(overrun)) => admitted.overruns.push(overrun),
                 None => {}
             }
         }
@@ -206,21 +205,21 @@ pub(super) fn admit(
     }
     if !uncountable.is_empty() {
         Err(Rejection::Uncountable(uncountable))
-    } else if !blocking.is_empty() {
-        Err(Rejection::Denied(blocking))
+    } else if !denied.is_empty() {
+        Err(Rejection::Denied(explain::with_times(cx, denied, admission.hold)))
     } else {
         Ok(admitted)
     }
 }
 
-fn is_denial(charge: &Charge<'_>, overrun: &Overrun) -> bool {
-    let enforced = charge.quota().is_some_and(Quota::is_enforced);
-    enforced && !matches!(overrun.reason, OverrunReason::Forced | OverrunReason::Soft)
+/// A charge over a ceiling or the warning line.
+enum Over {
+    Denied(Blocking),
+    Granted(Overrun),
 }
 
-/// What a charge goes over: a ceiling, or the warning line. `None` also when it cannot be said by
-/// how much.
-fn over(cx: Context<'_>, charge: &Charge<'_>, admission: Admission, effort: &Effort) -> Option<Overrun> {
+/// What a charge goes over. `None` also when it cannot be said by how much.
+fn over(cx: Context<'_>, charge: &Charge<'_>, admission: Admission) -> Option<Over> {
     let quota = charge.quota()?;
     let (used, held) = charge.counters(cx.state);
     let taken = used.units() + held.units() + charge.change.growth();
@@ -228,32 +227,24 @@ fn over(cx: Context<'_>, charge: &Charge<'_>, admission: Admission, effort: &Eff
     if terms.enforcement == Enforcement::Off {
         return None;
     }
-    let overrun = |reason, rule, limit, effort| {
-        Some(Overrun {
-            scope: charge.scope.id,
-            resource: charge.resource,
-            blocking: explain::blocking(cx, charge, rule, limit, admission.hold, effort)?,
-            reason,
-        })
+    let blocking = |rule, limit| explain::blocking(cx, charge, rule, limit, admission.hold);
+    let granted = |reason, blocking| {
+        Over::Granted(Overrun { scope: charge.scope.id, resource: charge.resource, blocking, reason })
     };
-    match quota.ceiling(cx.now) {
-        Some(ceiling) if taken > ceiling.amount.units() => {
-            let (reason, effort) = match terms.enforcement {
-                Enforcement::Shadow => (OverrunReason::Shadow, None),
-                Enforcement::Enforce if admission.force => (OverrunReason::Forced, None),
-                // Of what is enforced this is a denial; `is_denial` says so.
-                Enforcement::Enforce => (OverrunReason::Warn, Some(effort)),
-                Enforcement::Warn | Enforcement::Off => (OverrunReason::Warn, None),
-            };
-            return overrun(reason, ceiling.rule, ceiling.amount, effort);
-        }
-        _ => {}
+    if let Some(ceiling) = quota.ceiling(cx.now).filter(|ceiling| taken > ceiling.amount.units()) {
+        let blocking = blocking(ceiling.rule, ceiling.amount)?;
+        return Some(match terms.enforcement {
+            Enforcement::Shadow => granted(OverrunReason::Shadow, blocking),
+            Enforcement::Warn | Enforcement::Off => granted(OverrunReason::Warn, blocking),
+            Enforcement::Enforce if admission.force => granted(OverrunReason::Forced, blocking),
+            Enforcement::Enforce => Over::Denied(blocking),
+        });
     }
     let soft = terms.soft.filter(|soft| taken > soft.units())?;
     if terms.enforcement == Enforcement::Shadow {
         return None;
     }
-    overrun(OverrunReason::Soft, Rule::SoftLimit, soft, None)
+    Some(granted(OverrunReason::Soft, blocking(Rule::SoftLimit, soft)?))
 }
 
 /// What grows must not do so under a lock.

@@ -1,6 +1,6 @@
 //! Why there is no room, and when there will be.
 
-use std::cell::Cell;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Context;
@@ -13,7 +13,7 @@ use crate::ledger::amount::number_of;
 use crate::ledger::hold::HoldId;
 use crate::ledger::quota::Limit;
 use crate::ledger::quota::Planned;
-use crate::ledger::quota::Policy;
+use crate::ledger::quota::PolicyField;
 use crate::ledger::quota::Quota;
 use crate::ledger::quota::Scheduled;
 use crate::ledger::rejection::Blocking;
@@ -21,47 +21,26 @@ use crate::ledger::rejection::Rule;
 use crate::ledger::resource::ResourceId;
 use crate::ledger::resource::ResourceKind;
 use crate::ledger::scope::ScopeId;
-use crate::ledger::state::Due;
 
-/// How many deadlines are looked at to tell when there will be room. A denial must not cost more
-/// the more holds there are.
+/// How many of the holds that expire next are looked at to tell when there will be room. A denial
+/// must not cost more the more holds there are.
 const DEADLINES: usize = 256;
 
-/// How many lines of holds one command looks at for all that it explains.
+/// How many of their lines.
 const LINES: usize = 4096;
 
-/// How much a command may still look at.
-pub(super) struct Effort(Cell<usize>);
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self(Cell::new(LINES))
-    }
-}
-
-impl Effort {
-    /// Takes so much of it, if there is as much.
-    fn take(&self, lines: usize) -> bool {
-        let left = self.0.get().checked_sub(lines);
-        self.0.set(left.unwrap_or_default());
-        left.is_some()
-    }
-}
-
-/// What a charge over a limit is told; `None` when its numbers have too many digits.
+/// What a charge over a limit is told; `None` when its numbers have too many digits. When there will
+/// be room is said by [`with_times`].
 pub(super) fn blocking(
     cx: Context<'_>,
     charge: &Charge<'_>,
     rule: Rule,
     limit: Amount,
     hold: Option<HoldId>,
-    effort: Option<&Effort>,
 ) -> Option<Blocking> {
     let (used, held) = charge.counters(cx.state);
     let growth = charge.change.growth();
     let number = |units: i128| number_of(units, limit.scale()).map(|number| number.normalize());
-    // Whoever is only warned has what was asked for.
-    let fits_at = effort.and_then(|effort| fits_at(cx, charge, rule, hold, effort));
     // If everything that can come back came back: what is committed of a budget never does.
     let room = match cx.state.resource(charge.resource).kind {
         ResourceKind::Capacity => limit.units(),
@@ -76,9 +55,24 @@ pub(super) fn blocking(
         held: held.number(),
         requested: number(growth)?,
         shortfall: number(used.units() + held.units() + growth - limit.units())?,
-        waiting_can_help: growth <= room || fits_at.is_some(),
-        fits_at,
+        waiting_can_help: growth <= room,
+        fits_at: None,
     })
+}
+
+/// What stands against denied charges, with when there will be room. Whoever is only warned has what
+/// was asked for, and is not told.
+pub(super) fn with_times(
+    cx: Context<'_>,
+    denied: Vec<(&Charge<'_>, Blocking)>,
+    hold: Option<HoldId>,
+) -> Vec<Blocking> {
+    let expiries = Expiries::of(cx, denied.iter().map(|(charge, _)| *charge), hold);
+    let told = denied.into_iter().map(|(charge, blocking)| {
+        let fits_at = fits_at(cx, charge, blocking.rule, &expiries);
+        Blocking { fits_at, waiting_can_help: blocking.waiting_can_help || fits_at.is_some(), ..blocking }
+    });
+    told.collect()
 }
 
 /// What the hold that is to grow takes already and keeps meanwhile.
@@ -106,17 +100,11 @@ struct Moment {
 }
 
 /// The earliest time at which a charge fits if nothing else happens, as far as it is known.
-fn fits_at(
-    cx: Context<'_>,
-    charge: &Charge<'_>,
-    rule: Rule,
-    hold: Option<HoldId>,
-    effort: &Effort,
-) -> Option<LogTime> {
+fn fits_at(cx: Context<'_>, charge: &Charge<'_>, rule: Rule, expiries: &Expiries) -> Option<LogTime> {
     let quota = charge.quota()?;
     let mut moments: BTreeMap<LogTime, Moment> = BTreeMap::new();
-    for (time, freed) in expiries(cx, charge.scope.id, charge.resource, hold, effort) {
-        moments.entry(time).or_default().freed += freed;
+    for (time, freed) in expiries.at(charge) {
+        moments.entry(*time).or_default().freed += freed;
     }
     for (time, change) in returns(cx.state, charge.scope.id, charge.resource) {
         moments.entry(time.max(cx.now)).or_default().limit += change;
@@ -133,8 +121,7 @@ fn fits_at(
     moments.into_iter().find_map(|(time, moment)| {
         taken -= moment.freed;
         // A change replaces the limit to which was added and from which was taken before.
-        let changes =
-            |item: &&Scheduled| matches!(item.plan, Planned::Change(_)) && item.start.max(cx.now) == time;
+        let changes = |item: &&Scheduled| sets_limit(&item.plan) && item.start.max(cx.now) == time;
         if quota.schedule().iter().any(|item| changes(&item)) {
             moved = 0;
         }
@@ -144,59 +131,72 @@ fn fits_at(
     })
 }
 
-/// What is given back at and below a scope, by time.
-fn expiries(
-    cx: Context<'_>,
-    scope: ScopeId,
-    resource: ResourceId,
-    hold: Option<HoldId>,
-    effort: &Effort,
-) -> impl Iterator<Item = (LogTime, i128)> {
-    let next = cx.state.hold_deadlines.iter().take(DEADLINES).filter(move |(_, id)| Some(*id) != hold);
-    let live =
-        next.map(move |(time, id)| (time, cx.state.hold(*id).expect("a deadline is that of a live hold")));
-    live.take_while(|(_, hold)| effort.take(hold.lines.len())).filter_map(move |(time, hold)| {
-        let lines = hold.lines.iter().filter(|line| line.resource == resource);
-        let freed: i128 =
-            lines.filter(|line| cx.state.is_within(line.scope, scope)).map(|line| line.held.units()).sum();
-        (freed > 0).then_some(((*time).max(cx.now), freed))
-    })
+/// Whether a change of the policy is one of its limit.
+fn sets_limit(plan: &Planned) -> bool {
+    match plan {
+        Planned::Change { fields, .. } => {
+            fields.as_ref().is_none_or(|fields| fields.contains(&PolicyField::Limit))
+        }
+        Planned::Override { .. } => false,
+    }
+}
+
+/// What is given back at and below some scopes, by time: gathered in one walk over the holds that
+/// expire next, so that a denial costs as much whatever stands against it, and all of it is told.
+struct Expiries(BTreeMap<(ScopeId, ResourceId), Vec<(LogTime, i128)>>);
+
+impl Expiries {
+    fn of<'a>(cx: Context<'_>, charges: impl Iterator<Item = &'a Charge<'a>>, hold: Option<HoldId>) -> Self {
+        let mut freed: BTreeMap<_, Vec<_>> =
+            charges.map(|charge| ((charge.scope.id, charge.resource), Vec::new())).collect();
+        let deadlines = cx.state.hold_deadlines.iter().map(|(deadline, ())| deadline);
+        let next = deadlines.take(DEADLINES).filter(|(_, id)| Some(*id) != hold);
+        let mut lines_left = LINES;
+        for (time, id) in next {
+            let expiring = cx.state.hold(id).expect("a deadline is that of a live hold");
+            let Some(left) = lines_left.checked_sub(expiring.lines.len()) else { break };
+            lines_left = left;
+            for line in expiring.lines.iter().filter(|line| !line.held.is_zero()) {
+                for scope in cx.state.path_up(line.scope) {
+                    if let Some(freed) = freed.get_mut(&(scope.id, line.resource)) {
+                        freed.push((time.max(cx.now), line.held.units()));
+                    }
+                }
+            }
+        }
+        Self(freed)
+    }
+
+    fn at(&self, charge: &Charge<'_>) -> &[(LogTime, i128)] {
+        self.0.get(&(charge.scope.id, charge.resource)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// By how much transfers that go back change the limit of one quota, by time.
 fn returns(state: &State, scope: ScopeId, resource: ResourceId) -> impl Iterator<Item = (LogTime, i128)> {
-    state.policy_deadlines.iter().take(DEADLINES).filter_map(move |(time, due)| {
-        let Due::Transfer(id) = due else { return None };
-        let transfer = state.transfers.get(id).expect("a deadline is that of a transfer");
-        if transfer.resource != resource {
-            return None;
-        }
+    state.loans(scope, resource).map(move |transfer| {
         let has = match state.scope(transfer.to).quota(resource).map(|quota| quota.policy.limit) {
             Some(Limit::Amount(limit)) => transfer.amount.units().min(limit.units()),
             // What has no limit any more gives nothing back, and nothing is asked of it.
             _ if transfer.from == scope => transfer.amount.units(),
             _ => 0,
         };
-        if transfer.from == scope {
-            Some((*time, has))
-        } else if transfer.to == scope {
-            Some((*time, -has))
-        } else {
-            None
-        }
+        (transfer.until, if transfer.from == scope { has } else { -has })
     })
 }
 
 /// The limit of a quota at a time to come, by its schedule and what transfers move; `None` when
 /// nothing limits then. Bursts and graces are left out: they depend on what will be used.
 fn limit_then(quota: &Quota, time: LogTime, moved: i128, rule: Rule) -> Option<i128> {
-    let mut policy: &Policy = &quota.policy;
+    let mut policy = Cow::Borrowed(&quota.policy);
     let mut replaced = None;
     let mut changes: Vec<_> = quota.schedule().iter().filter(|item| item.start <= time).collect();
     changes.sort_by_key(|item| (item.start, item.id));
     for item in changes {
         match &item.plan {
-            Planned::Change(change) => policy = change,
+            Planned::Change { policy: new, fields } => {
+                policy = Cow::Owned(policy.changed(new, fields.as_deref()));
+            }
             Planned::Override { limit, end, .. } if *end > time => replaced = Some(*limit),
             Planned::Override { .. } => {}
         }

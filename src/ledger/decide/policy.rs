@@ -7,7 +7,6 @@ use super::State;
 use crate::ledger::amount::Amount;
 use crate::ledger::command::NewLimit;
 use crate::ledger::command::NewPolicy;
-use crate::ledger::command::PolicyField;
 use crate::ledger::quota::Limit;
 use crate::ledger::quota::Policy;
 use crate::ledger::quota::Terms;
@@ -66,29 +65,6 @@ pub(in crate::ledger) fn resolve(
     let policy = at_scale(state, resource, new)?;
     check(&policy)?;
     Ok(policy)
-}
-
-/// A policy in which some fields were replaced by those of another.
-pub(super) fn merge(present: &Policy, new: &Policy, fields: &[PolicyField]) -> Policy {
-    let mut limit = present.limit;
-    let mut terms = present.terms().clone();
-    let from = new.terms();
-    for field in fields {
-        match field {
-            PolicyField::Limit => limit = new.limit,
-            PolicyField::Soft => terms.soft = from.soft,
-            PolicyField::Grace => terms.grace_ms = from.grace_ms,
-            PolicyField::Burst => terms.burst = from.burst,
-            PolicyField::MaxBurst => terms.max_burst_ms = from.max_burst_ms,
-            PolicyField::Overcommit => terms.overcommit = from.overcommit,
-            PolicyField::Enforcement => terms.enforcement = from.enforcement,
-            PolicyField::OnReduce => terms.on_reduce = from.on_reduce,
-            PolicyField::DefaultTtl => terms.default_ttl_ms = from.default_ttl_ms,
-            PolicyField::MaxTtl => terms.max_ttl_ms = from.max_ttl_ms,
-            PolicyField::AllowTransfer => terms.allow_transfer = from.allow_transfer,
-        }
-    }
-    Policy::new(limit, terms)
 }
 
 /// Checks that what a policy says makes sense together.

@@ -20,14 +20,15 @@ use crate::ledger::amount::MAX_AMOUNT;
 use crate::ledger::command::AdjustQuota;
 use crate::ledger::command::DeleteQuota;
 use crate::ledger::command::LockQuota;
-use crate::ledger::command::PolicyField;
 use crate::ledger::command::SetQuota;
 use crate::ledger::command::UnlockQuota;
 use crate::ledger::event::Body;
 use crate::ledger::quota::Limit;
 use crate::ledger::quota::Lock;
 use crate::ledger::quota::OnReduce;
+use crate::ledger::quota::Planned;
 use crate::ledger::quota::Policy;
+use crate::ledger::quota::PolicyField;
 use crate::ledger::quota::Quota;
 use crate::ledger::rejection::BelowUse;
 use crate::ledger::rejection::Malformed;
@@ -55,19 +56,21 @@ pub(super) fn set(cx: Context<'_>, command: &SetQuota) -> Decided {
         return Err(Rejection::UnknownQuotas(vec![quota_name(cx.state, scope, resource)]));
     }
     check_version(cx.state, scope, resource, command.if_version)?;
-    let new = match fields {
-        None => new,
-        Some(fields) => {
-            let inherit = Policy::new(Limit::Inherit, Default::default());
-            let merged = policy::merge(present.map_or(&inherit, |quota| &quota.policy), &new, fields);
-            policy::check(&merged).map_err(Rejection::Malformed)?;
-            merged
-        }
-    };
-    if let Some(start) = command.effective_at.filter(|start| *start > cx.now) {
-        return schedule::change(cx, scope, resource, new, start);
+    let inherit = Policy::new(Limit::Inherit, Default::default());
+    let before = present.map_or(&inherit, |quota| &quota.policy);
+    let after = before.changed(&new, fields.as_deref());
+    if fields.is_some() {
+        policy::check(&after).map_err(Rejection::Malformed)?;
     }
-    change_policy(cx, scope, resource, new)
+    match command.effective_at.filter(|start| *start > cx.now) {
+        Some(start) => {
+            // Of a part of a policy nothing is kept but that part: the rest is as it is then.
+            let policy = inherit.changed(&new, fields.as_deref());
+            let plan = Planned::Change { policy, fields: fields.as_deref().map(Into::into) };
+            schedule::change(cx, scope, resource, plan, &after, start)
+        }
+        None => change_policy(cx, scope, resource, after),
+    }
 }
 
 pub(super) fn adjust(cx: Context<'_>, command: &AdjustQuota) -> Decided {
@@ -99,13 +102,7 @@ pub(super) fn adjust(cx: Context<'_>, command: &AdjustQuota) -> Decided {
 pub(super) fn delete(cx: Context<'_>, command: &DeleteQuota) -> Decided {
     let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
     let quota = existing(cx.state, scope, resource)?;
-    let loans: Vec<Revision> = cx
-        .state
-        .transfers()
-        .filter(|transfer| transfer.resource == resource)
-        .filter(|transfer| transfer.from == scope.id || transfer.to == scope.id)
-        .map(|transfer| transfer.id)
-        .collect();
+    let loans: Vec<Revision> = cx.state.loans(scope.id, resource).map(|transfer| transfer.id).collect();
     if !loans.is_empty() {
         return Err(Rejection::OnLoan(loans));
     }

@@ -88,7 +88,7 @@ fn cut(cx: Context<'_>, lines: &mut [Found<'_>]) -> bool {
     for found in lines {
         let room = cx.state.path_up(found.scope.id).filter_map(|scope| {
             let account = scope.account(found.resource)?;
-            let quota = account.quota.as_deref().filter(|quota| quota.is_enforced())?;
+            let quota = account.quota.as_ref().filter(|quota| quota.is_enforced())?;
             let ceiling = quota.ceiling(cx.now)?;
             let given = given.get(&(scope.id, found.resource)).copied().unwrap_or_default();
             Some(ceiling.amount.units() - account.taken().units() - given)

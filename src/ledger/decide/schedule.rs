@@ -11,6 +11,7 @@ use super::charge::touched_by_policy;
 use super::find;
 use super::place::Limits;
 use super::policy::limit_at_scale;
+use super::quota::check_combination;
 use super::quota::check_version;
 use super::quota::drained;
 use super::quota::existing;
@@ -35,24 +36,26 @@ use crate::ledger::resource::ResourceId;
 use crate::ledger::scope::Scope;
 use crate::ledger::scope::ScopeId;
 
-/// Schedules a change of the whole policy.
+/// Schedules a change of the policy, which would make it `after` if it came now: what would not fit
+/// now is refused now.
 pub(super) fn change(
     cx: Context<'_>,
     scope: &Scope,
     resource: ResourceId,
-    policy: Policy,
+    plan: Planned,
+    after: &Policy,
     start: LogTime,
 ) -> Decided {
     let present = scope.quota(resource);
     check_count(cx.state, scope, resource)?;
     if !cx.places_later {
-        Limits { state: cx.state, resource, replaced: &[(scope.id, Some(&policy))] }.check(scope)?;
+        Limits { state: cx.state, resource, replaced: &[(scope.id, Some(after))] }.check(scope)?;
     }
     let inherit = Quota::new(Policy::new(Limit::Inherit, Default::default()));
     let item = Scheduled {
         id: cx.state.revision() + 1,
         start,
-        plan: Planned::Change(policy),
+        plan,
         reason: Arc::from(""),
         actor: Arc::clone(cx.actor),
     };
@@ -147,11 +150,14 @@ pub(super) fn due(cx: Context<'_>, scope: ScopeId, resource: ResourceId) -> Deci
         .iter()
         .find(|item| match item.plan {
             Planned::Override { end, active: true, .. } => end == deadline,
-            Planned::Override { .. } | Planned::Change(_) => item.start == deadline,
+            Planned::Override { .. } | Planned::Change { .. } => item.start == deadline,
         })
         .expect("what is not a clock is scheduled");
     match &item.plan {
-        Planned::Change(policy) => change_due(cx, scope, resource, quota, item, policy),
+        Planned::Change { policy, fields } => {
+            let policy = quota.policy.changed(policy, fields.as_deref());
+            change_due(cx, scope, resource, quota, item, policy)
+        }
         Planned::Override { limit, active, .. } => {
             let switched = if *active { None } else { Some(*limit) };
             switch(cx, scope, resource, quota, item, switched)
@@ -186,10 +192,12 @@ fn change_due(
     resource: ResourceId,
     quota: &Quota,
     item: &Scheduled,
-    policy: &Policy,
+    policy: Policy,
 ) -> Decision {
-    let replaced = [(scope.id, Some(policy))];
-    if let Err(rejection) = (Limits { state: cx.state, resource, replaced: &replaced }).check(scope) {
+    let replaced = [(scope.id, Some(&policy))];
+    let checked = check_combination(cx.state, scope, resource, &policy)
+        .and_then(|()| Limits { state: cx.state, resource, replaced: &replaced }.check(scope));
+    if let Err(rejection) = checked {
         let body = Body::ScheduleFailed {
             scope: scope.id,
             resource,
@@ -202,7 +210,7 @@ fn change_due(
     let mut after = quota.clone();
     after.policy = policy.clone();
     let drain = drained(cx.state, scope, resource, after.effective(), policy.terms().on_reduce);
-    policy_set(cx, scope, resource, policy.clone(), drain, Some(item.id))
+    policy_set(cx, scope, resource, policy, drain, Some(item.id))
 }
 
 /// An override begins (with its limit) or ends.
@@ -261,7 +269,7 @@ fn check_overlap(
     let schedule = scope.quota(resource).map_or(&[][..], Quota::schedule);
     let other = schedule.iter().find(|item| match item.plan {
         Planned::Override { end: others, .. } => item.start < end && start < others,
-        Planned::Change(_) => false,
+        Planned::Change { .. } => false,
     });
     match other {
         Some(other) => Err(Rejection::ScheduleConflict {

@@ -4,6 +4,7 @@ use super::Context;
 use super::Decided;
 use super::Decision;
 use super::Rejection;
+use super::State;
 use super::charge::touched_by_policy;
 use super::place::Limits;
 use super::policy;
@@ -28,6 +29,7 @@ use crate::ledger::rejection::Malformed;
 use crate::ledger::resource::ResourceId;
 use crate::ledger::scope::Scope;
 use crate::ledger::scope::ScopeId;
+use crate::ledger::transfer::MAX_LOANS;
 
 pub(super) fn transfer(cx: Context<'_>, command: &TransferQuota) -> Decided {
     let state = cx.state;
@@ -57,6 +59,11 @@ pub(super) fn transfer(cx: Context<'_>, command: &TransferQuota) -> Decided {
     }
     check_version(state, from, resource, command.if_from_version)?;
     check_version(state, to, resource, command.if_to_version)?;
+    if command.until.is_some() {
+        for side in [from, to] {
+            check_count(state, side, resource)?;
+        }
+    }
     let parent = state.scope(from.parent.expect("siblings have a parent"));
     if !parent.quota(resource).is_some_and(|quota| quota.policy.terms().allow_transfer) {
         return Err(Rejection::TransferNotAllowed(quota_name(state, parent, resource)));
@@ -82,6 +89,18 @@ pub(super) fn transfer(cx: Context<'_>, command: &TransferQuota) -> Decided {
         until: command.until,
     };
     Ok(Decision { body, touched: touched(cx, resource, &[(from, &lowered), (to, &raised)]) })
+}
+
+/// There is room for one more that goes back.
+fn check_count(state: &State, scope: &Scope, resource: ResourceId) -> Result<(), Rejection> {
+    let waiting = state.loans(scope.id, resource).count();
+    if waiting < MAX_LOANS {
+        return Ok(());
+    }
+    Err(Rejection::ScheduleConflict {
+        quota: quota_name(state, scope, resource),
+        problem: format!("has {waiting} transfers waiting to go back, which is the most"),
+    })
 }
 
 fn find_both<'a>(cx: Context<'a>, command: &TransferQuota) -> Result<(&'a Scope, &'a Scope), Rejection> {
@@ -163,15 +182,22 @@ pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
         let amount = limit.of_units(less).expect("no more goes back than there is");
         (scope, policy.with_limit(Limit::Amount(limit.saturating_sub(amount))), amount)
     });
+    // What has no limit any more gives nothing back, and nothing is asked of it.
     let amount = to.as_ref().map_or(transfer.amount, |(_, _, amount)| *amount);
+    let none = transfer.amount.saturating_sub(transfer.amount);
     let from = has(transfer.from).map(|(scope, policy, limit)| {
         let replaced: Vec<_> = to.iter().map(|(scope, policy, _)| (scope.id, Some(policy))).collect();
         let limits = Limits { state, resource, replaced: &replaced };
-        (scope, raised_within(&limits, scope, policy, limit, amount))
+        let raised = raised_within(&limits, scope, policy, limit, amount);
+        let received = match raised.limit {
+            Limit::Amount(now) => now.saturating_sub(limit),
+            Limit::Unlimited | Limit::Inherit => unreachable!("an amount was raised to an amount"),
+        };
+        (scope, raised, received)
     });
     let sides: Vec<(&Scope, &Policy)> = from
         .iter()
-        .map(|(scope, policy)| (*scope, policy))
+        .map(|(scope, policy, _)| (*scope, policy))
         .chain(to.iter().map(|(scope, policy, _)| (*scope, policy)))
         .collect();
     let drain = |scope: &Scope, policy: &Policy| {
@@ -181,9 +207,12 @@ pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
     };
     let body = Body::TransferReturned {
         id,
-        from: from.as_ref().map(|(scope, policy)| side(scope, resource, policy, drain(scope, policy))),
+        from: from.as_ref().map(|(scope, policy, _)| side(scope, resource, policy, drain(scope, policy))),
         to: to.as_ref().map(|(scope, policy, _)| side(scope, resource, policy, drain(scope, policy))),
         resource,
+        lent: transfer.amount,
+        given: to.as_ref().map_or(none, |(.., given)| *given),
+        received: from.as_ref().map_or(none, |(.., received)| *received),
     };
     Decision { body, touched: touched(cx, resource, &sides) }
 }

@@ -16,6 +16,7 @@ use super::place::check_below_another;
 use super::place::check_tree;
 use super::quota_name;
 use super::unchanged;
+use crate::ledger::Revision;
 use crate::ledger::command::CreateScope;
 use crate::ledger::command::DeleteScope;
 use crate::ledger::command::MoveScope;
@@ -24,6 +25,7 @@ use crate::ledger::event::Body;
 use crate::ledger::name::MAX_DEPTH;
 use crate::ledger::name::Name;
 use crate::ledger::name::Path;
+use crate::ledger::quota::Quota;
 use crate::ledger::rejection::Taken;
 use crate::ledger::resource::Resource;
 use crate::ledger::resource::ResourceId;
@@ -122,6 +124,7 @@ pub(super) fn relocate(cx: Context<'_>, command: &MoveScope) -> Decided {
     if command.from == command.to {
         return Ok(unchanged("MoveScope", 0));
     }
+    check_stays_governed(state, scope, parent)?;
     if state.scope_at(&command.to).is_some() {
         return Err(Rejection::ScopeExists(command.to.clone()));
     }
@@ -136,9 +139,47 @@ pub(super) fn relocate(cx: Context<'_>, command: &MoveScope) -> Decided {
         scope: scope.id,
         from: command.from.clone(),
         to: command.to.clone(),
-        forced: admitted.overruns,
+        forced: command.force,
+        overruns: admitted.overruns,
     };
     Ok(Decision { body, touched: admitted.touched })
+}
+
+/// What is taken needs a quota at its new place as if it were reserved there: otherwise a move would
+/// be the way to take where nobody said how much.
+fn check_stays_governed(state: &State, scope: &Scope, parent: &Scope) -> Result<(), Rejection> {
+    let ungoverned: Vec<_> = scope
+        .accounts()
+        .iter()
+        .filter(|account| {
+            let governs = |above: &Scope| above.quota(account.resource).is_some_and(Quota::governs);
+            !state.path_up(parent.id).any(governs) && takes_ungoverned(state, scope, account.resource)
+        })
+        .map(|account| quota_name(state, parent, account.resource))
+        .collect();
+    if ungoverned.is_empty() { Ok(()) } else { Err(Rejection::UnknownQuotas(ungoverned)) }
+}
+
+/// Whether anything of a resource is taken in a subtree that no quota of the subtree governs.
+fn takes_ungoverned(state: &State, scope: &Scope, resource: ResourceId) -> bool {
+    let mut left = vec![scope];
+    while let Some(scope) = left.pop() {
+        let Some(account) = scope.account(resource).filter(|account| !account.taken().is_zero()) else {
+            continue;
+        };
+        if account.quota.as_ref().is_some_and(Quota::governs) {
+            continue;
+        }
+        let mut here = account.taken().units();
+        for child in scope.children.values().map(|child| state.scope(*child)) {
+            here -= child.account(resource).map_or(0, |account| account.taken().units());
+            left.push(child);
+        }
+        if here > 0 {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether every scope of a subtree has its kind at its new depth.
@@ -201,14 +242,14 @@ pub(super) fn delete(cx: Context<'_>, command: &DeleteScope) -> Decided {
     if !taken.is_empty() {
         return Err(Rejection::InUse(taken));
     }
-    let gone: BTreeSet<ScopeId> = state.subtree(scope.id).map(|scope| scope.id).collect();
-    let loans: Vec<_> = state
-        .transfers()
-        .filter(|transfer| gone.contains(&transfer.from) || gone.contains(&transfer.to))
+    // Between siblings most go both ways: each is named once.
+    let loans: BTreeSet<Revision> = state
+        .subtree(scope.id)
+        .flat_map(|gone| state.loans_at(gone.id))
         .map(|transfer| transfer.id)
         .collect();
     if !loans.is_empty() {
-        return Err(Rejection::OnLoan(loans));
+        return Err(Rejection::OnLoan(loans.into_iter().collect()));
     }
     Ok(Decision::plain(Body::ScopeDeleted {
         scope: scope.id,

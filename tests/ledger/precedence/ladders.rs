@@ -96,10 +96,17 @@ pub const LADDERS: &[Ladder] = &[
             quota acme/ml/alice memory_gb 10
             quota acme/web memory_gb 5
             reserve acme/ml/alice@memory_gb=6
+            quota acme/ml vcpus 5
+            reserve acme/ml/alice@vcpus=1
             lock acme/web memory_gb reason=audit",
         rungs: &[
             ("UnknownScopes", "move_scope acme/ml/nobody acme/web/bob/alice"),
-            ("ScopeExists", "move_scope acme/ml/alice acme/web/bob/alice"),
+            ("UnknownQuotas", "move_scope acme/ml/alice acme/web/bob/alice"),
+            (
+                "ScopeExists",
+                "quota acme vcpus 5
+                move_scope acme/ml/alice acme/web/bob/alice",
+            ),
             (
                 "Locked",
                 "delete_scope acme/web/bob/alice
@@ -353,6 +360,13 @@ pub const LADDERS: &[Ladder] = &[
                 transfer memory_gb acme/ml acme/web 1 if_from_version=7",
             ),
             ("VersionMismatch", "transfer memory_gb acme/ml acme/web 1 if_to_version=7"),
+            (
+                "ScheduleConflict",
+                "patch acme memory_gb allow_transfer=true
+                32 × transfer memory_gb acme/web acme/ml 0.001 until_in=9h
+                patch acme memory_gb allow_transfer=false
+                transfer memory_gb acme/ml acme/web 1 until_in=9h",
+            ),
             ("TransferNotAllowed", "transfer memory_gb acme/ml acme/web 1"),
             (
                 "LimitConflict",

@@ -51,7 +51,7 @@ pub fn event(output: &mut String, state: &State, event: &Event) -> Result<()> {
 
 /// What the event says is what the state has now.
 fn check_touched(touched: &Touched, account: &Account) {
-    let clocks = account.quota.as_deref().map(Quota::clocks).unwrap_or_default();
+    let clocks = account.quota.as_ref().map(Quota::clocks).unwrap_or_default();
     assert_eq!((touched.used, touched.held), (account.used, account.held));
     assert_eq!((touched.sequence, touched.clocks), (account.sequence, clocks));
 }
@@ -60,7 +60,7 @@ fn overruns(body: &Body) -> &[Overrun] {
     match body {
         Body::Reserved(reserved) => &reserved.overruns,
         Body::Committed { overruns, .. } | Body::Resized { overruns, .. } => overruns,
-        Body::ScopeMoved { forced, .. } => forced,
+        Body::ScopeMoved { overruns, .. } => overruns,
         _ => &[],
     }
 }
@@ -84,7 +84,10 @@ fn body(state: &State, event: &Event) -> String {
         Body::ScopeUpdated { path, labels, rules, .. } => {
             format!("scope {path} updated{}{}", labelled(labels), ruled(rules.as_ref()))
         }
-        Body::ScopeMoved { scope, from, to, .. } => format!("scope {} moved: {from} → {to}", scope.0),
+        Body::ScopeMoved { scope, from, to, forced, .. } => {
+            let force = if *forced { " by force" } else { "" };
+            format!("scope {} moved{force}: {from} → {to}", scope.0)
+        }
         Body::ScopeDeleted { scope, path, below } => {
             let below = joined(below, |scope| scope.0.to_string());
             let below = if below.is_empty() { below } else { format!(", with {below}") };
@@ -171,12 +174,16 @@ fn policy_body(state: &State, event: &Event) -> String {
             let (from, to) = (&state.scope(from.scope).path, &state.scope(to.scope).path);
             format!("{amount} transferred from {from} to {to}{until}")
         }
-        Body::TransferReturned { id, from, to, resource } => {
+        Body::TransferReturned { id, from, to, resource, lent, given, received } => {
             let side = |one: &Option<TransferSide>, which: &str| match one {
                 Some(one) => side(state, one, *resource),
                 None => format!("{which} is left alone"),
             };
-            format!("transfer {id} went back: {}, {}", side(from, "its origin"), side(to, "its target"))
+            format!(
+                "transfer {id} of {lent} went back, {given} of it given and {received} received: {}, {}",
+                side(from, "its origin"),
+                side(to, "its target")
+            )
         }
         body => unreachable!("{body:?} is no change of policy"),
     }

@@ -20,6 +20,7 @@ use quorate::ledger::quota::ClockKind;
 use quorate::ledger::quota::Enforcement;
 use quorate::ledger::quota::OnReduce;
 use quorate::ledger::quota::Planned;
+use quorate::ledger::quota::PolicyField;
 use quorate::ledger::quota::Scheduled;
 use quorate::ledger::scope::Account;
 use quorate::ledger::tree::ChildPolicy;
@@ -127,7 +128,7 @@ fn counters(state: &State, scope: ScopeId, account: &Account, now: LogTime) -> S
     let place = place(state, scope, account.resource);
     let mut line =
         format!("{place}: used {}, held {}, sequence {}", account.used, account.held, account.sequence);
-    let Some(quota) = account.quota.as_deref() else {
+    let Some(quota) = account.quota.as_ref() else {
         line.push_str("; no quota");
         return line;
     };
@@ -203,12 +204,21 @@ fn policy_text(policy: &Policy) -> String {
     }
 }
 
+fn field_names(fields: &[PolicyField]) -> String {
+    let named = PolicyField::ALL.into_iter().filter(|(field, _)| fields.contains(field));
+    named.map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+}
+
 fn scheduled(item: &Scheduled) -> String {
     let why = if item.reason.is_empty() { String::new() } else { format!(", {}", item.reason) };
     let who = if item.actor.is_empty() { String::new() } else { format!(", by {}", item.actor) };
     let what = match &item.plan {
-        Planned::Change(policy) => {
-            format!("change {} at {} to {}", item.id, time(item.start), policy_text(policy))
+        Planned::Change { policy, fields } => {
+            let of = fields.as_ref().map_or(String::new(), |fields| format!(" of {}", field_names(fields)));
+            let policy = policy_text(policy);
+            // Of a part without the limit only that part is said.
+            let policy = if of.is_empty() { &*policy } else { policy.trim_start_matches("INHERIT ") };
+            format!("change {}{of} at {} to {policy}", item.id, time(item.start))
         }
         Planned::Override { limit: now, end, active } => format!(
             "override {} from {} to {}, {}, limit {}",

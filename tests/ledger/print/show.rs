@@ -74,7 +74,7 @@ fn show_quota(output: &mut String, state: &State, scope: &Scope, id: ResourceId,
         return Ok(());
     };
     writeln!(output, "{}", counters(state, scope.id, account, now))?;
-    let Some(quota) = account.quota.as_deref() else {
+    let Some(quota) = account.quota.as_ref() else {
         return Ok(());
     };
     if quota.policy.terms() != Policy::new(Limit::Inherit, Default::default()).terms() {

@@ -245,7 +245,7 @@ fn check_touched(event: &Event, touched: &Touched, before: Option<&Account>) {
     assert_eq!(touched.used.number() - used, touched.used_change, "used at {}", touched.path);
     assert_eq!(touched.held.number() - held, touched.held_change, "held at {}", touched.path);
     assert_eq!(touched.sequence, before.map_or(0, |account| account.sequence) + 1);
-    let clocks = before.and_then(|account| account.quota.as_deref()).map(Quota::clocks).unwrap_or_default();
+    let clocks = before.and_then(|account| account.quota.as_ref()).map(Quota::clocks).unwrap_or_default();
     for (before, after) in [(clocks.grace, touched.clocks.grace), (clocks.burst, touched.clocks.burst)] {
         let goes_on = before.zip(after).is_none_or(|(before, after)| before.since == after.since);
         assert!(goes_on, "a clock that runs began at another time: {event:?}");
@@ -254,7 +254,7 @@ fn check_touched(event: &Event, touched: &Touched, before: Option<&Account>) {
         return;
     }
     assert!(matches!(event.cause, Cause::Request { .. }), "time takes something: {event:?}");
-    let Some(quota) = before.and_then(|account| account.quota.as_deref()) else {
+    let Some(quota) = before.and_then(|account| account.quota.as_ref()) else {
         return;
     };
     assert!(quota.lock.is_none(), "something grows under a lock: {event:?}");
@@ -272,7 +272,7 @@ fn check_touched(event: &Event, touched: &Touched, before: Option<&Account>) {
 fn overruns(event: &Event) -> &[Overrun] {
     match &event.body {
         Body::Reserved(reserved) if reserved.forced => &reserved.overruns,
-        Body::ScopeMoved { forced, .. } => forced,
+        Body::ScopeMoved { forced: true, overruns, .. } => overruns,
         _ => &[],
     }
 }
@@ -280,7 +280,7 @@ fn overruns(event: &Event) -> &[Overrun] {
 /// A clock runs exactly while use is over its line, and has ended exactly when its time is up.
 fn check_clocks(state: &State) {
     for (scope, account) in accounts(state) {
-        let Some(quota) = account.quota.as_deref() else {
+        let Some(quota) = account.quota.as_ref() else {
             continue;
         };
         let (terms, clocks) = (quota.policy.terms(), quota.clocks());
@@ -307,7 +307,7 @@ fn check_places(state: &State) {
         let mut promised: BTreeMap<(ScopeId, ResourceId), Decimal> = BTreeMap::new();
         for scope in state.subtree(root.id) {
             for account in scope.accounts() {
-                let Some(quota) = account.quota.as_deref() else {
+                let Some(quota) = account.quota.as_ref() else {
                     continue;
                 };
                 let above = state
