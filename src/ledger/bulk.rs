@@ -141,7 +141,9 @@ impl Parts<'_> {
     fn fold(&mut self, decision: Decision) {
         match &decision.body {
             Body::QuotaSet { scope, resource, .. } => self.places.push(Place::Quota(*scope, *resource)),
-            Body::ScopeUpdated { scope, rules: Some(rules), .. } => {
+            Body::ScopeUpdated { scope, rules: Some(rules), .. }
+                if rules.child_policy != self.state.rules(*scope).child_policy =>
+            {
                 self.places.push(Place::Tree(*scope, rules.child_policy));
             }
             _ => {}

@@ -93,14 +93,15 @@ pub(super) fn update(cx: Context<'_>, command: &UpdateScope) -> Decided {
     if *labels == scope.labels && rules.as_ref() == scope.rules.as_deref() {
         return Ok(unchanged("UpdateScope", 0));
     }
-    if let Some(rules) = &rules {
-        if command.schema.is_some() {
+    // Whoever says again what holds already has nothing checked.
+    if let Some((rules, before)) = rules.as_ref().zip(scope.rules.as_deref()) {
+        if rules.schema != before.schema {
             for scope in cx.state.subtree(scope.id) {
                 let depth = scope.path.segments().count() - 1;
                 fitting_kind(&rules.schema, &scope.path, depth, Some(&scope.kind))?;
             }
         }
-        if command.child_policy.is_some() && !cx.places_later {
+        if rules.child_policy != before.child_policy && !cx.places_later {
             check_tree(cx.state, scope.id, rules.child_policy)?;
         }
     }
