@@ -70,6 +70,7 @@
 
 mod arguments;
 mod check;
+mod coverage;
 mod parse;
 mod precedence;
 mod print;
