@@ -18,8 +18,11 @@ use crate::check::Observations;
 use crate::check::check_history;
 use crate::cluster::Cluster;
 use crate::cluster::NODES;
-use crate::expiry::Look;
-use crate::expiry::check_time;
+use crate::cluster::Restarts;
+use crate::deadlines::Look;
+use crate::deadlines::check_time;
+use crate::deadlines::spans::Installs;
+use crate::deadlines::spans::Spans;
 use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
@@ -59,15 +62,17 @@ struct Shared {
     faults_over: Rc<Cell<bool>>,
     working: Rc<Cell<usize>>,
     looks: Rc<RefCell<Vec<Look>>>,
+    restarts: Restarts,
+    installs: Rc<RefCell<Installs>>,
     done: Rc<Cell<bool>>,
 }
 
 /// Runs a seed to its end.
 pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
     let _collecting = trace::begin(seed);
-    let shared = Shared::default();
-    shared.working.set(CLIENTS.len());
     let mut cluster = Cluster::new(seed);
+    let shared = Shared { restarts: cluster.restarts(), ..Shared::default() };
+    shared.working.set(CLIENTS.len());
     for (number, name) in (1..).zip(CLIENTS) {
         cluster.client(name, work(name, seed * 100 + number, shared.clone()));
     }
@@ -135,7 +140,8 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     }
     trace::line(format_args!("auditor: {} events", streams[0].len()));
     check_history(&streams[0], &shared.history.borrow())?;
-    check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
     Ok(())
 }
 
@@ -208,6 +214,7 @@ async fn observe(
             node.digest,
         ));
         seen.borrow_mut().add(&node)?;
+        shared.installs.borrow_mut().note(&node);
         if node.role() == Role::Leader {
             shared.leader.set(number);
         }
