@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::check::Observations;
 use crate::check::check_history;
 use crate::cluster::Cluster;
+use crate::cluster::MAX_CLOCK_STEP;
 use crate::cluster::NODES;
 use crate::cluster::Restarts;
 use crate::deadlines::Look;
@@ -36,6 +37,9 @@ const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
 
 /// Faults begin when the clients have begun.
 const FAULTS_BEGIN: Duration = Duration::from_secs(3);
+
+/// By then everything has ended that clients made, whatever clocks say.
+const OVER: Duration = LONGEST_TTL.saturating_add(MAX_CLOCK_STEP);
 
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);
@@ -102,6 +106,7 @@ async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result 
         user.work_for(Duration::from_millis(100)).await;
     }
     user.work_for(AFTERWARDS).await;
+    user.give_back().await;
     shared.working.set(shared.working.get() - 1);
     Ok(())
 }
@@ -112,7 +117,8 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         trace::line(format_args!("auditor: not formed yet: {error}"));
         sleep(OBSERVE).await;
     }
-    User::new("auditor", seed, Rc::clone(&shared.history)).set_up().await;
+    let mut auditor = User::new("auditor", seed, Rc::clone(&shared.history));
+    auditor.set_up().await;
     shared.ready.set(true);
 
     let seen = RefCell::new(Observations::default());
@@ -121,7 +127,9 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         sleep(OBSERVE).await;
     }
     trace::line(format_args!("auditor: the clients are done"));
-    sleep(LONGEST_TTL).await;
+    sleep(OVER).await;
+    auditor.leave_deadlines().await;
+    sleep(OVER).await;
     let deadline = tokio::time::Instant::now() + CONVERGE;
     while !converged(&observe(&nodes, &seen, &shared).await?) {
         if tokio::time::Instant::now() > deadline {

@@ -199,12 +199,42 @@ impl User {
         }
     }
 
+    /// Gives back everything that was taken and has not ended by itself.
+    pub async fn give_back(&mut self) {
+        for hold in self.held.split_off(0).into_iter().chain(self.committed.split_off(0)) {
+            self.release(hold).await;
+        }
+    }
+
+    /// Makes a deadline of every kind, when nothing else is taken. Then nobody asks for anything any
+    /// more, so that they end only if a node sees to it.
+    pub async fn leave_deadlines(&mut self) {
+        for clocked in &CLOCKED {
+            self.reserve(ROOT, clocked.resource, clocked.above, Some(TTL_MS.end)).await;
+        }
+        self.replace().await;
+        self.lend().await;
+        self.change().await;
+    }
+
     async fn take(&mut self, resource: &'static str) {
         let scope = SCOPES[self.random.random_range(1..SCOPES.len())].0;
         let amount = self.random.random_range(1..=MOST);
         let ttl_ms = self.random.random_ratio(2, 3).then(|| self.random.random_range(TTL_MS));
+        if let Told::Granted { hold, .. } = self.reserve(scope, resource, amount, ttl_ms).await {
+            self.held.push(hold.expect("a granted reservation has a hold"));
+        }
+    }
+
+    async fn reserve(
+        &mut self,
+        scope: &'static str,
+        resource: &'static str,
+        amount: u64,
+        ttl_ms: Option<u64>,
+    ) -> Told {
         let asked = Asked::Reserve { scope, resource, amount, ttl_ms };
-        let told = self.command(asked, async |client, id| {
+        self.command(asked, async |client, id| {
             let line = Line {
                 scope: scope.to_owned(),
                 resource: resource.to_owned(),
@@ -214,10 +244,8 @@ impl User {
             let message = ReserveRequest { lines: vec![line], ttl_ms, ..Default::default() };
             let reserved = client.reserve(id, message).await?;
             Ok(Told::Granted { revision: reserved.revision, hold: Some(reserved.hold_id) })
-        });
-        if let Told::Granted { hold, .. } = told.await {
-            self.held.push(hold.expect("a granted reservation has a hold"));
-        }
+        })
+        .await
     }
 
     /// Some time from now, in milliseconds since the Unix epoch.
