@@ -77,6 +77,7 @@ mod print;
 #[path = "../requests/mod.rs"]
 mod requests;
 mod script;
+mod wide;
 
 use script::Script;
 
