@@ -151,7 +151,7 @@ impl Walk {
                 self.replace(event, body, *start_ms, *until_ms)?;
             }
             (Body::OverrideSwitched(switched), None) => {
-                self.switch(event, switched.schedule_id, switched.active)?
+                self.switch(event, switched.schedule_id, switched.active)?;
             }
             (body, Some(Asked::Change { limit, at_ms })) => self.change(event, body, *limit, *at_ms)?,
             (Body::QuotaSet(set), None) => {

@@ -149,20 +149,23 @@ fn changed(schedule_id: u64, limit: u64) -> Body {
 
 #[test]
 fn good_runs_pass_and_all_their_deadlines_are_known() {
-    let ends = |run: Run| -> Vec<(Kind, u64, Option<(u64, bool)>)> {
-        let deadlines = run.check().expect("it is a good run");
-        let end = |End { revision, by_time }: End| (revision, by_time);
-        deadlines.iter().map(|deadline| (deadline.kind, deadline.made, deadline.end.map(end))).collect()
+    let of = |deadline: &Deadline| {
+        let End { revision, by_time } = deadline.end.expect("all have ended");
+        (deadline.kind, deadline.made, revision, by_time)
     };
-    assert_eq!(ends(Run::hold()), [(Kind::Hold, 1, Some((2, false))), (Kind::Hold, 2, Some((3, true)))]);
+    let hold = Run::hold().check().expect("it is a good run");
+    let ends: Vec<_> = hold.iter().map(of).collect();
+    assert_eq!(ends, [(Kind::Hold, 1, 2, false), (Kind::Hold, 2, 3, true)]);
+    let everything = Run::everything().check().expect("it is a good run");
+    let ends: Vec<_> = everything.iter().map(of).collect();
     assert_eq!(
-        ends(Run::everything()),
+        ends,
         [
-            (Kind::Begin, 1, Some((5, true))),
-            (Kind::Grace, 4, Some((6, true))),
-            (Kind::Loan, 2, Some((7, true))),
-            (Kind::Override, 1, Some((8, true))),
-            (Kind::Change, 3, Some((9, true))),
+            (Kind::Begin, 1, 5, true),
+            (Kind::Grace, 4, 6, true),
+            (Kind::Loan, 2, 7, true),
+            (Kind::Override, 1, 8, true),
+            (Kind::Change, 3, 9, true),
         ]
     );
 }
