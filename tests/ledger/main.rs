@@ -70,12 +70,14 @@
 
 mod arguments;
 mod check;
+mod coverage;
 mod parse;
 mod precedence;
 mod print;
 #[path = "../requests/mod.rs"]
 mod requests;
 mod script;
+mod wide;
 
 use script::Script;
 

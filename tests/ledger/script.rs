@@ -12,6 +12,7 @@ use super::arguments::duration;
 use super::arguments::off;
 use super::check::Replica;
 use super::check::check_export;
+use super::coverage::Seen;
 use super::parse;
 use super::print;
 use super::print::time;
@@ -31,6 +32,8 @@ pub struct Script {
     block: Option<Block>,
     /// What the last command was answered.
     pub last: Option<Outcome>,
+    /// What has occurred so far.
+    pub seen: Seen,
 }
 
 /// Commands that are gathered until `end`.
@@ -54,6 +57,7 @@ impl Default for Script {
             named: BTreeMap::new(),
             block: None,
             last: None,
+            seen: Seen::default(),
         }
     }
 }
@@ -137,6 +141,7 @@ impl Script {
     /// One log entry.
     fn enter(&mut self, stamp: apply::Stamp, requests: &[Request]) -> Result<String> {
         let applied = apply(&mut self.state, stamp, requests);
+        self.seen.entry(requests, &applied);
         self.last = applied.outcomes.last().cloned();
         let mut output = String::new();
         let of_time = applied.events.iter().take_while(|event| event.cause == Cause::Time).count();

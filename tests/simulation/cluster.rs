@@ -2,6 +2,7 @@
 //! can be done to them.
 
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::Future;
 use std::future::pending;
 use std::rc::Rc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
+use quorate::codec::keys;
+use quorate::codec::local;
 use quorate::config::ClientSettings;
 use quorate::config::Config;
 use quorate::config::LogSettings;
@@ -16,6 +19,8 @@ use quorate::config::Member;
 use quorate::config::PeerSettings;
 use quorate::config::RaftSettings;
 use quorate::server;
+use quorate::store::Space;
+use quorate::store::Store as _;
 use quorate::store::simulated::Disk;
 use quorate::store::simulated::SimulatedStore;
 use turmoil::Sim;
@@ -50,7 +55,19 @@ pub struct Cluster {
     disks: Vec<Arc<Disk>>,
     clocks: Vec<Arc<SettableClock>>,
     clients: Vec<&'static str>,
+    restarts: Restarts,
 }
+
+/// A node that lost its power, and how far the rows of the state on its disk go: it starts with them,
+/// and what came after they cannot say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    pub node: usize,
+    pub revision: u64,
+}
+
+/// All of a run so far.
+pub type Restarts = Rc<RefCell<Vec<Restart>>>;
 
 impl Cluster {
     /// Three nodes that are about to start.
@@ -77,11 +94,16 @@ impl Cluster {
                 run(seed, node, boots.get(), Arc::clone(&disk), Arc::clone(&clock))
             });
         }
-        let mut cluster = Self { sim, disks, clocks, clients: Vec::new() };
+        let mut cluster = Self { sim, disks, clocks, clients: Vec::new(), restarts: Restarts::default() };
         for node in 0..NODES.len() {
             cluster.set_clock(node, i64::try_from(part(seed, node, 0) % SKEW_MS).expect("a small number"));
         }
         cluster
+    }
+
+    /// The nodes that lost their power, as it goes on.
+    pub fn restarts(&self) -> Restarts {
+        Rc::clone(&self.restarts)
     }
 
     /// The clock of a node is so much ahead of the real time from now on, or behind.
@@ -128,6 +150,9 @@ impl Cluster {
         });
         self.disks[node].crash();
         self.sim.crash(name);
+        let revision = revision_of_rows(&self.disks[node]);
+        trace::line(format_args!("the rows of {name} go up to revision {revision}"));
+        self.restarts.borrow_mut().push(Restart { node, revision });
     }
 
     /// Ends all partitions, and starts the nodes that are down.
@@ -142,6 +167,16 @@ impl Cluster {
             }
         }
     }
+}
+
+/// How far the rows go that a node will find on its disk.
+fn revision_of_rows(disk: &Arc<Disk>) -> u64 {
+    let opened = SimulatedStore::new(Arc::clone(disk)).open().expect("a simulated disk can be opened");
+    let record = opened.state.get(Space::Meta, keys::CHECKPOINT).expect("a simulated disk can be read");
+    record.map_or(0, |record| {
+        let payload = local::payload("the checkpoint", &record).expect("a record");
+        keys::number(payload).expect("the checkpoint is a number")
+    })
 }
 
 fn others(node: usize) -> impl Iterator<Item = usize> {

@@ -50,6 +50,9 @@ const HOURS: std::ops::RangeInclusive<i64> = 1..=48;
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// A clock that is set wrong is wrong by that much at least.
+pub const WRONG_BY: Duration = Duration::from_hours(1);
+
 /// Clocks that are set during one run. No more than one is wrong by hours at a time: a majority is
 /// right, or nobody could know the time.
 pub struct Clocks {

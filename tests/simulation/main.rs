@@ -1,6 +1,16 @@
 //! Deterministic simulation: the server of production on simulated time, network and disks, under
 //! faults that follow from a seed.
 //!
+//! | file | subject |
+//! |---|---|
+//! | `run` | one run from its beginning to its end |
+//! | `cluster`, `net` | the nodes, and what they take for the outside world |
+//! | `faults` | what goes wrong, and when |
+//! | `quotas`, `workload` | what clients do |
+//! | `check/` | what must hold of what was decided |
+//! | `deadlines/` | what must hold of time |
+//! | `trace` | everything that happened, as text |
+//!
 //! Each seed runs in a process of its own, because some of what libraries draw is drawn once per
 //! process. To see one again:
 //!
@@ -15,9 +25,10 @@ compile_error!("the simulation needs --cfg tokio_unstable; is RUSTFLAGS set?");
 
 mod check;
 mod cluster;
-mod expiry;
+mod deadlines;
 mod faults;
 mod net;
+mod quotas;
 mod run;
 mod trace;
 mod workload;
@@ -25,6 +36,8 @@ mod workload;
 use std::path::Path;
 use std::process::Command;
 use std::process::Output;
+
+use deadlines::spans::Spans;
 
 const SEED: &str = "QUORATE_SIMULATION_SEED";
 const TRACE: &str = "QUORATE_SIMULATION_TRACE";
@@ -38,9 +51,14 @@ const REPEATED: u64 = 4;
 #[test]
 fn whatever_goes_wrong_no_answer_is_lost_and_all_nodes_agree() {
     let dir = tempfile::tempdir().expect("a folder can be made");
+    let trace = dir.path().join("trace");
+    let mut spans = Spans::default();
     for seed in REPEATED..SEEDS {
-        run_in_a_process(seed, &dir.path().join("trace"));
+        run_in_a_process(seed, &trace);
+        spans.add_trace(&std::fs::read_to_string(&trace).expect("the trace was written"));
     }
+    let missing = spans.missing();
+    assert!(missing.is_empty(), "what these runs are for did not occur in any: {missing:?} of {spans:?}");
 }
 
 #[test]

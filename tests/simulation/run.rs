@@ -17,9 +17,13 @@ use tokio::time::sleep;
 use crate::check::Observations;
 use crate::check::check_history;
 use crate::cluster::Cluster;
+use crate::cluster::MAX_CLOCK_STEP;
 use crate::cluster::NODES;
-use crate::expiry::Look;
-use crate::expiry::check_time;
+use crate::cluster::Restarts;
+use crate::deadlines::Look;
+use crate::deadlines::check_time;
+use crate::deadlines::spans::Installs;
+use crate::deadlines::spans::Spans;
 use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
@@ -33,6 +37,9 @@ const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
 
 /// Faults begin when the clients have begun.
 const FAULTS_BEGIN: Duration = Duration::from_secs(3);
+
+/// By then everything has ended that clients made, whatever clocks say.
+const OVER: Duration = LONGEST_TTL.saturating_add(MAX_CLOCK_STEP);
 
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);
@@ -59,15 +66,17 @@ struct Shared {
     faults_over: Rc<Cell<bool>>,
     working: Rc<Cell<usize>>,
     looks: Rc<RefCell<Vec<Look>>>,
+    restarts: Restarts,
+    installs: Rc<RefCell<Installs>>,
     done: Rc<Cell<bool>>,
 }
 
 /// Runs a seed to its end.
 pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
     let _collecting = trace::begin(seed);
-    let shared = Shared::default();
-    shared.working.set(CLIENTS.len());
     let mut cluster = Cluster::new(seed);
+    let shared = Shared { restarts: cluster.restarts(), ..Shared::default() };
+    shared.working.set(CLIENTS.len());
     for (number, name) in (1..).zip(CLIENTS) {
         cluster.client(name, work(name, seed * 100 + number, shared.clone()));
     }
@@ -97,6 +106,7 @@ async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result 
         user.work_for(Duration::from_millis(100)).await;
     }
     user.work_for(AFTERWARDS).await;
+    user.give_back().await;
     shared.working.set(shared.working.get() - 1);
     Ok(())
 }
@@ -107,7 +117,8 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         trace::line(format_args!("auditor: not formed yet: {error}"));
         sleep(OBSERVE).await;
     }
-    User::new("auditor", seed, Rc::clone(&shared.history)).set_up().await;
+    let mut auditor = User::new("auditor", seed, Rc::clone(&shared.history));
+    auditor.set_up().await;
     shared.ready.set(true);
 
     let seen = RefCell::new(Observations::default());
@@ -116,7 +127,9 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         sleep(OBSERVE).await;
     }
     trace::line(format_args!("auditor: the clients are done"));
-    sleep(LONGEST_TTL).await;
+    sleep(OVER).await;
+    auditor.leave_deadlines().await;
+    sleep(OVER).await;
     let deadline = tokio::time::Instant::now() + CONVERGE;
     while !converged(&observe(&nodes, &seen, &shared).await?) {
         if tokio::time::Instant::now() > deadline {
@@ -135,7 +148,8 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     }
     trace::line(format_args!("auditor: {} events", streams[0].len()));
     check_history(&streams[0], &shared.history.borrow())?;
-    check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
     Ok(())
 }
 
@@ -208,6 +222,7 @@ async fn observe(
             node.digest,
         ));
         seen.borrow_mut().add(&node)?;
+        shared.installs.borrow_mut().note(&node);
         if node.role() == Role::Leader {
             shared.leader.set(number);
         }

@@ -1,5 +1,5 @@
-//! Clients that reserve, commit, release and renew, and replace and lend limits for a while. They repeat each command under the same request_id
-//! until they know what became of it.
+//! Clients that reserve, commit, release and renew, and replace, lend and change limits. They repeat
+//! each command under the same request_id until they know what became of it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,6 @@ use quorate::client::ClientError;
 use quorate::client::ClientOptions;
 use quorate::client::v1::CommitRequest;
 use quorate::client::v1::CreateScopeRequest;
-use quorate::client::v1::Limit;
 use quorate::client::v1::Line;
 use quorate::client::v1::OverrideQuotaRequest;
 use quorate::client::v1::Policy;
@@ -18,7 +17,6 @@ use quorate::client::v1::ReleaseRequest;
 use quorate::client::v1::ReserveRequest;
 use quorate::client::v1::SetQuotaRequest;
 use quorate::client::v1::TransferQuotaRequest;
-use quorate::client::v1::limit;
 use quorate::client::v1::rejection::Reason;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
@@ -28,19 +26,16 @@ use uuid::Uuid;
 
 use crate::cluster::NODES;
 use crate::net::channel;
+use crate::quotas;
+use crate::quotas::CHANGED;
+use crate::quotas::CHANGED_TO;
+use crate::quotas::CLOCKED;
+use crate::quotas::LENDERS;
+use crate::quotas::LENT;
+use crate::quotas::RESOURCE;
+use crate::quotas::ROOT;
+use crate::quotas::SCOPES;
 use crate::trace;
-
-/// What is counted.
-pub const RESOURCE: &str = "concurrent_gpus";
-
-/// The tree, with the limit of each scope; the leaves together could use more than the root has.
-pub const SCOPES: [(&str, u64); 3] = [("acme", 12), ("acme/ml", 9), ("acme/web", 6)];
-
-/// What is lent and replaced for a while: nobody reserves it.
-pub const LENT: &str = "vcpus";
-
-/// Between whom it is lent, below the first of `SCOPES`.
-const LENDERS: [&str; 2] = ["acme/ml", "acme/web"];
 
 /// The most that one reservation asks for.
 const MOST: u64 = 4;
@@ -61,6 +56,7 @@ pub enum Asked {
     Setup,
     Reserve {
         scope: &'static str,
+        resource: &'static str,
         amount: u64,
         ttl_ms: Option<u64>,
     },
@@ -70,13 +66,19 @@ pub enum Asked {
         hold: u64,
         ttl_ms: u64,
     },
-    /// Replaces a limit until then, in milliseconds since the Unix epoch.
+    /// Replaces a limit from then (0: at once) until then, in milliseconds since the Unix epoch.
     Override {
+        start_ms: u64,
         until_ms: u64,
     },
     /// Lends a part of a limit until then.
     Lend {
         until_ms: u64,
+    },
+    /// Makes this the limit from then on.
+    Change {
+        limit: u64,
+        at_ms: u64,
     },
 }
 
@@ -147,31 +149,13 @@ impl User {
                 Ok(Told::Granted { revision: made.revision, hold: None })
             })
             .await;
-            self.command(Asked::Setup, async |client, id| {
-                let limit = Limit { limit: Some(limit::Limit::Amount(amount.to_string())) };
-                let message = SetQuotaRequest {
-                    scope: path.to_owned(),
-                    resource: RESOURCE.to_owned(),
-                    policy: Some(Policy { limit: Some(limit), ..Default::default() }),
-                    ..Default::default()
-                };
-                let set = client.set_quota(id, message).await?;
-                Ok(Told::Granted { revision: set.revision, hold: None })
-            })
-            .await;
-            self.command(Asked::Setup, async |client, id| {
-                let limit = Limit { limit: Some(limit::Limit::Amount((amount * 100).to_string())) };
-                let policy = Policy { limit: Some(limit), allow_transfer: true, ..Default::default() };
-                let message = SetQuotaRequest {
-                    scope: path.to_owned(),
-                    resource: LENT.to_owned(),
-                    policy: Some(policy),
-                    ..Default::default()
-                };
-                let set = client.set_quota(id, message).await?;
-                Ok(Told::Granted { revision: set.revision, hold: None })
-            })
-            .await;
+            for message in quotas::of(path, amount) {
+                self.command(Asked::Setup, async |client, id| {
+                    let set = client.set_quota(id, message.clone()).await?;
+                    Ok(Told::Granted { revision: set.revision, hold: None })
+                })
+                .await;
+            }
         }
     }
 
@@ -179,16 +163,15 @@ impl User {
     pub async fn work_for(&mut self, time: Duration) {
         let end = now() + time;
         while now() < end {
-            match self.random.random_range(0..12) {
-                0..4 => {
-                    let scope = SCOPES[self.random.random_range(1..SCOPES.len())].0;
-                    let amount = self.random.random_range(1..=MOST);
-                    let ttl_ms = self.random.random_ratio(2, 3).then(|| self.random.random_range(TTL_MS));
-                    if let Told::Granted { hold, .. } = self.reserve(scope, amount, ttl_ms).await {
-                        self.held.push(hold.expect("a granted reservation has a hold"));
-                    }
+            match self.random.random_range(0..20) {
+                0..3 => self.take(RESOURCE).await,
+                12..18 => {
+                    let clocked = &CLOCKED[self.random.random_range(0..CLOCKED.len())];
+                    self.take(clocked.resource).await;
                 }
-                4 if !self.held.is_empty() => {
+                18 => self.take(CHANGED).await,
+                19 => self.change().await,
+                3 | 4 if !self.held.is_empty() => {
                     let hold = self.held.swap_remove(self.random.random_range(0..self.held.len()));
                     if self.commit(hold).await != Told::Closed {
                         self.committed.push(hold);
@@ -216,11 +199,45 @@ impl User {
         }
     }
 
-    async fn reserve(&mut self, scope: &'static str, amount: u64, ttl_ms: Option<u64>) -> Told {
-        self.command(Asked::Reserve { scope, amount, ttl_ms }, async |client, id| {
+    /// Gives back everything that was taken and has not ended by itself.
+    pub async fn give_back(&mut self) {
+        for hold in self.held.split_off(0).into_iter().chain(self.committed.split_off(0)) {
+            self.release(hold).await;
+        }
+    }
+
+    /// Makes a deadline of every kind, when nothing else is taken. Then nobody asks for anything any
+    /// more, so that they end only if a node sees to it.
+    pub async fn leave_deadlines(&mut self) {
+        for clocked in &CLOCKED {
+            self.reserve(ROOT, clocked.resource, clocked.above, Some(TTL_MS.end)).await;
+        }
+        self.replace().await;
+        self.lend().await;
+        self.change().await;
+    }
+
+    async fn take(&mut self, resource: &'static str) {
+        let scope = SCOPES[self.random.random_range(1..SCOPES.len())].0;
+        let amount = self.random.random_range(1..=MOST);
+        let ttl_ms = self.random.random_ratio(2, 3).then(|| self.random.random_range(TTL_MS));
+        if let Told::Granted { hold, .. } = self.reserve(scope, resource, amount, ttl_ms).await {
+            self.held.push(hold.expect("a granted reservation has a hold"));
+        }
+    }
+
+    async fn reserve(
+        &mut self,
+        scope: &'static str,
+        resource: &'static str,
+        amount: u64,
+        ttl_ms: Option<u64>,
+    ) -> Told {
+        let asked = Asked::Reserve { scope, resource, amount, ttl_ms };
+        self.command(asked, async |client, id| {
             let line = Line {
                 scope: scope.to_owned(),
-                resource: RESOURCE.to_owned(),
+                resource: resource.to_owned(),
                 amount: amount.to_string(),
                 ..Default::default()
             };
@@ -239,12 +256,15 @@ impl User {
     }
 
     async fn replace(&mut self) {
-        let until_ms = self.until_ms();
-        self.command(Asked::Override { until_ms }, async |client, id| {
+        let (one, other) = (self.until_ms(), self.until_ms());
+        let start_ms = if one != other && self.random.random() { one.min(other) } else { 0 };
+        let until_ms = one.max(other);
+        self.command(Asked::Override { start_ms, until_ms }, async |client, id| {
             let message = OverrideQuotaRequest {
                 scope: LENDERS[0].to_owned(),
                 resource: LENT.to_owned(),
-                limit: Some(Limit { limit: Some(limit::Limit::Amount("5".to_owned())) }),
+                limit: Some(quotas::amount(5)),
+                start_ms,
                 end_ms: until_ms,
                 ..Default::default()
             };
@@ -267,6 +287,22 @@ impl User {
             };
             let lent = client.transfer_quota(id, message).await?;
             Ok(Told::Granted { revision: lent.revision, hold: None })
+        })
+        .await;
+    }
+
+    async fn change(&mut self) {
+        let (limit, at_ms) = (self.random.random_range(CHANGED_TO), self.until_ms());
+        self.command(Asked::Change { limit, at_ms }, async |client, id| {
+            let message = SetQuotaRequest {
+                scope: ROOT.to_owned(),
+                resource: CHANGED.to_owned(),
+                policy: Some(Policy { limit: Some(quotas::amount(limit)), ..Default::default() }),
+                effective_at_ms: at_ms,
+                ..Default::default()
+            };
+            let changed = client.set_quota(id, message).await?;
+            Ok(Told::Granted { revision: changed.revision, hold: None })
         })
         .await;
     }
