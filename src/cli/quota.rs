@@ -31,7 +31,7 @@ pub enum QuotaCommand {
     Unlock(ChangeArgs),
     /// Replace the limit for a while
     Override(OverrideArgs),
-    /// Take back a scheduled change or an override; one that is active ends at once
+    /// Take back a scheduled change, an override or a transfer that waits; what is active ends at once
     Cancel(CancelArgs),
     /// Pass a part of a limit to another scope below the same one, for good or for a while
     Transfer(TransferArgs),
@@ -143,7 +143,7 @@ pub struct OverrideArgs {
 pub struct CancelArgs {
     #[command(flatten)]
     quota: QuotaName,
-    /// The number that `quota get` shows in the schedule
+    /// The number that `quota get` shows in the schedule, or of a transfer
     id: u64,
     #[command(flatten)]
     guard: Guard,

@@ -284,7 +284,7 @@ pub enum Body {
         /// When it goes back.
         until: Option<LogTime>,
     },
-    /// A transfer went back.
+    /// A transfer went back, by time or since a client ended it.
     TransferReturned {
         /// The transfer: the revision that made it.
         id: Revision,
@@ -296,9 +296,10 @@ pub enum Body {
         resource: ResourceId,
         /// How much had been passed on.
         lent: Amount,
-        /// How much of it was taken from `to`: what is left of it there and not promised further.
+        /// How much of it was taken from `to`: what is left of it there, is not promised further and
+        /// fits where it came from. Nothing when `to` is absent.
         given: Amount,
-        /// How much of that was added to `from`: what fits there.
+        /// How much was added to `from`: the same, or nothing when `from` is absent.
         received: Amount,
     },
     /// A template was made or changed.
@@ -488,6 +489,9 @@ impl Event {
             | Body::TemplateApplied { version, .. }
             | Body::Unchanged { version, .. } => Granted::Version(*version),
             Body::QuotaTransferred { from, .. } => Granted::Version(from.version),
+            Body::TransferReturned { from, to, .. } => {
+                Granted::Version(from.as_ref().or(to.as_ref()).map_or(0, |side| side.version))
+            }
             Body::TemplatePut { template } => Granted::Version(template.version),
             Body::ScopeCreated { .. }
             | Body::ScopeUpdated { .. }
@@ -497,7 +501,6 @@ impl Event {
             | Body::ScheduleFailed { .. }
             | Body::OverrideSwitched { .. }
             | Body::ClockEnded { .. }
-            | Body::TransferReturned { .. }
             | Body::Committed { .. }
             | Body::Released { .. }
             | Body::Expired { .. }

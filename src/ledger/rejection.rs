@@ -86,7 +86,8 @@ pub enum Rejection {
     },
     /// Something is taken at or below the scope to be removed.
     InUse(Vec<Taken>),
-    /// A part of the limit was passed on or received, and has not gone back.
+    /// A part of the limit was passed on or received, and has not gone back. The oldest transfers are
+    /// named, at most 32.
     OnLoan(Vec<Revision>),
     /// Quotas on the path are locked.
     Locked(Vec<(QuotaName, Lock)>),

@@ -109,7 +109,8 @@ impl Decided {
 /// The decided requests that are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RequestTable {
-    decided: Rising<RequestId, Decided>,
+    /// Entries are large, and an id that is late moves those after it in its chunk.
+    decided: Rising<RequestId, Decided, 64>,
     weight: usize,
     floor: RequestId,
 }

@@ -3,29 +3,23 @@
 //! Entries lie sorted in chunks, and the chunks in a row. A new greatest key goes to the end of the
 //! last chunk, and a key that is a little late finds its place a few steps from the end, where a
 //! search begins: neither needs a way down from the root of a tree. Anything else costs a binary
-//! search, and now and then the moving of a row of chunks, which is short: it has one element for
-//! some fifty entries.
+//! search, and now and then the moving of a part of the row. How large a chunk is (`MOST`) is the
+//! owner's choice: the row is as much shorter as chunks are larger.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-
-/// Most entries of a chunk.
-const MOST: usize = 64;
-
-/// A chunk with fewer joins a neighbour, if both fit in one.
-const FEW: usize = MOST / 4;
 
 /// The entries of one chunk, ascending; never empty.
 #[derive(Debug, Clone)]
 struct Chunk<K, V> {
     /// The key of its last entry: the row of chunks is searched without looking into them.
     last: K,
-    entries: Vec<(K, V)>,
+    entries: VecDeque<(K, V)>,
 }
 
-/// The map.
+/// The map, in chunks of at most `MOST` entries.
 #[derive(Debug, Clone)]
-pub(super) struct Rising<K, V> {
+pub(super) struct Rising<K, V, const MOST: usize = 256> {
     chunks: VecDeque<Chunk<K, V>>,
     len: usize,
 }
@@ -37,22 +31,27 @@ struct Place {
     entry: usize,
 }
 
-impl<K, V> Default for Rising<K, V> {
+impl<K, V, const MOST: usize> Default for Rising<K, V, MOST> {
     fn default() -> Self {
         Self { chunks: VecDeque::new(), len: 0 }
     }
 }
 
 /// How entries are spread over chunks means nothing.
-impl<K: Copy + Ord, V: PartialEq> PartialEq for Rising<K, V> {
+impl<K: Copy + Ord, V: PartialEq, const MOST: usize> PartialEq for Rising<K, V, MOST> {
     fn eq(&self, other: &Self) -> bool {
         self.len == other.len && self.iter().eq(other.iter())
     }
 }
 
-impl<K: Copy + Ord, V: Eq> Eq for Rising<K, V> {}
+impl<K: Copy + Ord, V: Eq, const MOST: usize> Eq for Rising<K, V, MOST> {}
 
-impl<K: Copy + Ord, V> Rising<K, V> {
+impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
+    /// What two neighbours are joined to at most: there is room for more before they part again. Two
+    /// that are not joined have more together, so that no chunk is emptier than three in eight for
+    /// long.
+    const JOINED: usize = MOST * 3 / 4;
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -69,7 +68,7 @@ impl<K: Copy + Ord, V> Rising<K, V> {
 
     /// The entry with the least key.
     pub(super) fn first(&self) -> Option<(K, &V)> {
-        self.chunks.front()?.entries.first().map(|(key, value)| (*key, value))
+        self.chunks.front()?.entries.front().map(|(key, value)| (*key, value))
     }
 
     /// Ascending.
@@ -101,8 +100,8 @@ impl<K: Copy + Ord, V> Rising<K, V> {
                     place = Place { chunk: place.chunk - 1, entry: chunk.entries.len() };
                 }
                 _ => {
-                    let mut entries = Vec::with_capacity(MOST);
-                    entries.push((key, value));
+                    let mut entries = VecDeque::with_capacity(MOST);
+                    entries.push_back((key, value));
                     self.chunks.push_back(Chunk { last: key, entries });
                     return None;
                 }
@@ -120,12 +119,12 @@ impl<K: Copy + Ord, V> Rising<K, V> {
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
         let Place { chunk: position, entry } = self.find(key).ok()?;
         let chunk = &mut self.chunks[position];
-        let (_, value) = chunk.entries.remove(entry);
+        let (_, value) = chunk.entries.remove(entry)?;
         self.len -= 1;
-        match chunk.entries.last() {
+        match chunk.entries.back() {
             Some((last, _)) => {
                 chunk.last = *last;
-                if chunk.entries.len() < FEW {
+                if chunk.entries.len() < MOST / 2 {
                     self.join(position);
                 }
             }
@@ -139,7 +138,7 @@ impl<K: Copy + Ord, V> Rising<K, V> {
     /// Makes two of a full chunk and says where in them a place is now.
     fn split(&mut self, place: Place) -> Place {
         let chunk = &mut self.chunks[place.chunk];
-        let mut entries = Vec::with_capacity(MOST);
+        let mut entries = VecDeque::with_capacity(MOST);
         entries.extend(chunk.entries.drain(MOST / 2..));
         let upper = Chunk { last: chunk.last, entries };
         chunk.last = chunk.entries[MOST / 2 - 1].0;
@@ -150,11 +149,10 @@ impl<K: Copy + Ord, V> Rising<K, V> {
         }
     }
 
-    /// Joins a small chunk with one beside it, if there is one with enough room. Not with less than
-    /// some room to spare, so that the next insertion does not split it again.
+    /// Joins a chunk with one beside it, if there is one with which it fits.
     fn join(&mut self, position: usize) {
         let size = |position: usize| self.chunks.get(position).map_or(MOST, |chunk| chunk.entries.len());
-        let fits = |lower: &usize| size(*lower) + size(*lower + 1) <= MOST - FEW;
+        let fits = |lower: &usize| size(*lower) + size(*lower + 1) <= Self::JOINED;
         let lower = [position.checked_sub(1), Some(position)].into_iter().flatten().find(fits);
         if let Some(lower) = lower
             && let Some(upper) = self.chunks.remove(lower + 1)
@@ -234,16 +232,18 @@ mod tests {
         prop::collection::vec(step, 1..300)
     }
 
-    fn check(map: &Rising<u16, u32>, model: &BTreeMap<u16, u32>) {
+    const MOST: usize = 16;
+
+    fn check(map: &Rising<u16, u32, MOST>, model: &BTreeMap<u16, u32>) {
         assert!(map.iter().eq(model.iter().map(|(key, value)| (*key, value))));
         assert_eq!(map.len(), model.len());
         assert_eq!(map.first(), model.first_key_value().map(|(key, value)| (*key, value)));
         for chunk in &map.chunks {
-            assert_eq!(Some(chunk.last), chunk.entries.last().map(|(key, _)| *key));
+            assert_eq!(Some(chunk.last), chunk.entries.back().map(|(key, _)| *key));
             assert!(chunk.entries.len() <= MOST && chunk.entries.capacity() <= MOST);
         }
         // Not much room is wasted, whatever was removed.
-        assert!(map.chunks.len() <= 1 + map.len() / (FEW / 2));
+        assert!(map.chunks.len() <= 2 + map.len() / (MOST * 3 / 8));
     }
 
     proptest! {
@@ -251,7 +251,7 @@ mod tests {
 
         #[test]
         fn it_does_what_a_map_does(steps in steps()) {
-            let (mut map, mut model) = (Rising::default(), BTreeMap::new());
+            let (mut map, mut model) = (Rising::<u16, u32, MOST>::default(), BTreeMap::new());
             let mut values = 0;
             for step in steps {
                 let keys: Vec<u16> = match step {

@@ -121,6 +121,9 @@ impl Row {
     }
 }
 
+/// Room is made at once for so many changes at most.
+const CHANGES_EXPECTED: usize = 100_000;
+
 /// Rows that do not make a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows do not make a state: {0}")]
@@ -130,7 +133,7 @@ impl State {
     /// The rows that changed since the last call, ascending, each once.
     pub fn take_changed(&mut self) -> Vec<RowKey> {
         // As many will come until the next call, or about: room for them is made at once.
-        let room = Vec::with_capacity(self.changed.len());
+        let room = Vec::with_capacity(self.changed.len().min(CHANGES_EXPECTED));
         let mut changed = std::mem::replace(&mut self.changed, room);
         changed.sort_unstable();
         changed.dedup();
@@ -326,13 +329,13 @@ impl State {
 
     fn count_promises(&mut self) {
         for position in 0..self.scopes.len() {
-            let promises = |state: &Self, account: usize| {
+            let promise_of = |state: &Self, account: usize| {
                 let scope = state.scopes[position].as_deref()?;
                 let account = scope.accounts.get(account)?;
                 Some((scope.parent, account.resource, limit_of(Some(account))))
             };
             let mut account = 0;
-            while let Some((parent, resource, limit)) = promises(self, account) {
+            while let Some((parent, resource, limit)) = promise_of(self, account) {
                 self.promise_more(parent, resource, limit.unwrap_or_default());
                 account += 1;
             }

@@ -49,7 +49,8 @@ pub struct State {
     /// By number. A number is never used again: boxed, so that what is gone leaves little behind.
     pub(super) scopes: Vec<Option<Box<Scope>>>,
     pub(super) trees: BTreeMap<Box<str>, ScopeId>,
-    /// Kinds met before, of which there are few: many scopes share their texts.
+    /// Kinds met before, of which there are few: many scopes share their texts. They decide nothing,
+    /// so that they are not taken back with a change.
     kinds: BTreeSet<Name>,
     /// Follows from the scopes.
     pub(super) paths: PathIndex,

@@ -5,7 +5,7 @@
 //! from there from pointer to pointer: it waits for memory at every step. Here the first steps of
 //! many requests are taken together, then their second steps, and so on: the processor then waits
 //! for all of them at the same time. It changes nothing and decides nothing; that it is worth its
-//! while shows in `benches/ledger.rs`.
+//! while shows in `benches/ledger`.
 
 use std::hint::black_box;
 

@@ -312,14 +312,23 @@ impl World {
                 Command::OverrideQuota(replaced.ok()?)
             }
             Wish::Cancel { target, which, guess } => {
-                let place = &self.quota_at(*target, |quota| !quota.schedule.is_empty());
-                let schedule = self.quotas.get(place).map(|quota| &quota.schedule);
+                let place = self.quota_at(*target, |quota| !quota.schedule.is_empty());
+                let schedule = self.quotas.get(&place).map(|quota| &quota.schedule);
                 let id = schedule.and_then(|items| Some(items.get(which % items.len().max(1))?.id));
+                // Where nothing is scheduled, a loan, from either of its sides.
+                let loan = self.transfers.iter().nth(which % self.transfers.len().max(1));
+                let (place, id) = match (id, loan) {
+                    (None, Some((id, loan))) => {
+                        let side = if which % 2 == 0 { &loan.from } else { &loan.to };
+                        ((side.clone(), loan.resource.clone()), *id)
+                    }
+                    (id, _) => (place, id.unwrap_or(1)),
+                };
                 Command::CancelSchedule(CancelSchedule {
                     scope: path(&place.0),
                     resource: name(&place.1),
-                    id: id.unwrap_or(1),
-                    if_version: self.guessed(place, *guess),
+                    id,
+                    if_version: self.guessed(&place, *guess),
                 })
             }
             Wish::Transfer { from, to, amount, until, guesses } => {

@@ -49,7 +49,7 @@ const STEPS: u64 = 50_000;
 const FLOOR: u64 = 10;
 
 /// What is counted: rejections, events, and what can be said of them.
-const KINDS: [&str; 92] = [
+const KINDS: [&str; 93] = [
     // Requests as such.
     "Replayed",
     "RequestIdReused",
@@ -99,6 +99,7 @@ const KINDS: [&str; 92] = [
     "ClockEnded",
     "QuotaTransferred",
     "TransferReturned",
+    "a loan ended by a client",
     "TemplatePut",
     "TemplateApplied",
     "Reserved",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use quorate::ledger::Body;
+use quorate::ledger::Cause;
 use quorate::ledger::Event;
 use quorate::ledger::HoldId;
 use quorate::ledger::Limit;
@@ -222,6 +223,9 @@ pub fn tell(event: &Event, mut tell: impl FnMut(&str)) {
         | Body::OverrideSwitched { drain: Some(_), .. } => tell("drained"),
         Body::TransferReturned { to: Some(to), .. } if to.drain.is_some() => tell("drained"),
         _ => {}
+    }
+    if matches!(body, Body::TransferReturned { .. }) && event.cause != Cause::Time {
+        tell("a loan ended by a client");
     }
     let at_root = event.touched.iter().filter(|touched| touched.path.parent().is_none());
     let growth: Decimal = at_root.map(|touched| touched.used_change + touched.held_change).sum();

@@ -249,7 +249,7 @@ impl World {
         if labels.is_none() && schema.is_none() && child_policy.is_none() {
             return Ok(());
         }
-        if scope.path.parent().is_none() {
+        if child_policy.is_some() {
             work.checks.push(Check::Tree(scope.path.to_string()));
         }
         let done =

@@ -99,6 +99,18 @@ impl World {
         let place = place_of(&command.scope, &command.resource);
         self.check_known(&place)?;
         self.check_quotas(&[&place])?;
+        let is_side =
+            |loan: &Transfer| loan.resource == place.1 && (loan.from == place.0 || loan.to == place.0);
+        if let Some(loan) = self.transfers.get(&command.id).filter(|loan| is_side(loan)).cloned() {
+            self.check_version(&place, command.if_version)?;
+            self.return_transfer(command.id);
+            let limited = [&loan.from, &loan.to].into_iter().find_map(|path| {
+                let quota = (path.clone(), loan.resource.clone());
+                matches!(self.quotas[&quota].policy.cap, Cap::Amount(_))
+                    .then(|| self.accounts[&quota].version)
+            });
+            return Ok(Grant::plain(Granted::Version(limited.unwrap_or_default())));
+        }
         let position = self.quotas[&place].schedule.iter().position(|item| item.id == command.id);
         let Some(position) = position else {
             return Err(Rejection::UnknownSchedule { quota: quota_name(&place), id: command.id });
@@ -174,31 +186,40 @@ impl World {
         Ok(Grant::plain(Granted::Version(version)))
     }
 
-    /// A transfer goes back: `to` gives what it still has of it and has not promised on, `from` takes
-    /// of that what fits.
+    /// A transfer goes back: of what `to` still has of it and has not promised on as much as `from`
+    /// can take. A side that has no amount any more is not looked at.
     pub fn return_transfer(&mut self, id: u64) {
         let before = self.counters();
         let loan = self.transfers.remove(&id).expect("it is on loan");
-        let from = (loan.from.clone(), loan.resource.clone());
-        let to = (loan.to.clone(), loan.resource.clone());
+        let place = |path: &str| (path.to_string(), loan.resource.clone());
+        let (from, to) = (place(&loan.from), place(&loan.to));
+        let amount = |place: &Place| match self.quotas[place].policy.cap {
+            Cap::Amount(limit) => Some(limit),
+            Cap::Unlimited | Cap::Inherit => None,
+        };
+        let (of_from, of_to) = (amount(&from), amount(&to));
+        let was = self.effective(&to);
+        let wanted = of_to.map_or(loan.amount, |limit| loan.amount.min(limit));
+        let back = self.most(wanted, |trial, back| {
+            if let Some(limit) = of_to {
+                trial.limit_to(&to, limit - back);
+            }
+            if let Some(limit) = of_from {
+                trial.limit_to(&from, limit + back);
+            }
+            let gives = of_to.is_none() || trial.is_sound(&to, false);
+            let takes = of_from
+                .is_none_or(|limit| limit + back <= trial.greatest(&from.1) && trial.is_sound(&from, true));
+            gives && takes
+        });
         let mut happened = Happened::new("TransferReturned");
         let mut changed = Vec::new();
-        let mut back = loan.amount;
-        let was = self.effective(&to);
-        if let Cap::Amount(limit) = self.quotas[&to].policy.cap {
-            back = self.most(loan.amount.min(limit), |trial, back| {
-                trial.limit_to(&to, limit - back);
-                trial.is_sound(&to, false)
-            });
+        if let Some(limit) = of_to {
             self.limit_to(&to, limit - back);
             happened.drains = self.reduce(&to, was, true).expect("time is not refused anything");
             changed.push(to);
         }
-        if let Cap::Amount(limit) = self.quotas[&from].policy.cap {
-            let back = self.most(back, |trial, back| {
-                trial.limit_to(&from, limit + back);
-                limit + back <= trial.greatest(&from.1) && trial.is_sound(&from, true)
-            });
+        if let Some(limit) = of_from {
             self.limit_to(&from, limit + back);
             changed.push(from);
         }

@@ -33,6 +33,9 @@ use super::world::lineage;
 use super::world::parent;
 use super::world::quota_name;
 
+/// Most transfers that a rejection names.
+const SLOTS: usize = 32;
+
 /// Most segments of a path.
 const DEEPEST: usize = 16;
 
@@ -199,7 +202,7 @@ impl World {
         Ok(Grant::new(Granted::Done, details))
     }
 
-    /// Everything that is taken below `from` has somebody who says how much, when it is below `to`.
+    /// Everything that is taken below `from` and has somebody who says how much has one below `to`.
     fn check_limited_after_move(&self, from: &str, to: &str) -> Result<(), Rejection> {
         let says = |place: &Place| self.quotas.get(place).is_some_and(|quota| quota.hard() != Cap::Inherit);
         let mut silent = Vec::new();
@@ -211,7 +214,8 @@ impl World {
                 // Above it within what moves, then above where it goes.
                 let within = lineage(&place.0).into_iter().filter(|above| is_within(above, from));
                 let outside = lineage(parent(to).expect("a root does not move"));
-                !within.chain(outside).any(|above| says(&(above, kind.name.clone())))
+                let says = |above: String| says(&(above, kind.name.clone()));
+                lineage(&place.0).into_iter().any(says) && !within.chain(outside).any(says)
             };
             let mut taken = live.chain(consumed).filter(|at| at.1 == kind.name && is_within(&at.0, from));
             if taken.any(is_unlimited) {
@@ -262,7 +266,7 @@ impl World {
         }
         let loans = self.loans(path);
         if !loans.is_empty() {
-            return Err(Rejection::OnLoan(loans));
+            return Err(Rejection::OnLoan(loans.into_iter().take(SLOTS).collect()));
         }
         let before = self.counters();
         self.scopes.retain(|scope, _| !is_within(scope, path));

@@ -254,7 +254,8 @@ impl OverrideQuota {
     }
 }
 
-/// Takes back a scheduled change or override; one that is active ends at once.
+/// Takes back a scheduled change or override; one that is active ends at once. A transfer that waits
+/// to go back to or from the quota goes back at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelSchedule {
     /// Where.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::Context;
 use super::State;
@@ -11,8 +12,10 @@ use crate::ledger::LogTime;
 use crate::ledger::amount::Amount;
 use crate::ledger::amount::number_of;
 use crate::ledger::hold::HoldId;
+use crate::ledger::hold::HoldLine;
 use crate::ledger::quota::Limit;
 use crate::ledger::quota::Planned;
+use crate::ledger::quota::Policy;
 use crate::ledger::quota::PolicyField;
 use crate::ledger::quota::Quota;
 use crate::ledger::quota::Scheduled;
@@ -26,8 +29,8 @@ use crate::ledger::scope::ScopeId;
 /// must not cost more the more holds there are.
 const DEADLINES: usize = 256;
 
-/// How many of their lines.
-const LINES: usize = 4096;
+/// How many of their lines, of what was denied.
+const LINES: usize = 1024;
 
 /// What a charge over a limit is told; `None` when its numbers have too many digits. When there will
 /// be room is said by [`with_times`].
@@ -67,7 +70,7 @@ pub(super) fn with_times(
     denied: Vec<(&Charge<'_>, Blocking)>,
     hold: Option<HoldId>,
 ) -> Vec<Blocking> {
-    let expiries = Expiries::of(cx, denied.iter().map(|(charge, _)| *charge), hold);
+    let expiries = Expiries::of(cx, &denied, hold);
     let told = denied.into_iter().map(|(charge, blocking)| {
         let fits_at = fits_at(cx, charge, blocking.rule, &expiries);
         Blocking { fits_at, waiting_can_help: blocking.waiting_can_help || fits_at.is_some(), ..blocking }
@@ -117,18 +120,67 @@ fn fits_at(cx: Context<'_>, charge: &Charge<'_>, rule: Rule, expiries: &Expiries
     }
     let (used, held) = charge.counters(cx.state);
     let mut taken = used.units() + held.units() + charge.change.growth();
-    let mut moved = 0;
+    let mut coming = Coming::of(quota);
     moments.into_iter().find_map(|(time, moment)| {
         taken -= moment.freed;
-        // A change replaces the limit to which was added and from which was taken before.
-        let changes = |item: &&Scheduled| sets_limit(&item.plan) && item.start.max(cx.now) == time;
-        if quota.schedule().iter().any(|item| changes(&item)) {
-            moved = 0;
-        }
-        moved += moment.limit;
-        let fits = limit_then(quota, time, moved, rule).is_none_or(|limit| taken <= limit);
-        fits.then_some(time)
+        coming.go_on(time, moment.limit);
+        coming.limit(time, rule).is_none_or(|limit| taken <= limit).then_some(time)
     })
+}
+
+/// What a quota becomes, from moment to moment, by its schedule and by transfers.
+struct Coming<'a> {
+    quota: &'a Quota,
+    policy: Cow<'a, Policy>,
+    /// Changes of the policy that are still to come, the next one last.
+    changes: Vec<&'a Scheduled>,
+    /// Units that transfers have added to the limit, or taken, since it was last changed.
+    moved: i128,
+}
+
+impl<'a> Coming<'a> {
+    fn of(quota: &'a Quota) -> Self {
+        let changes = quota.schedule().iter().filter(|item| matches!(item.plan, Planned::Change { .. }));
+        let mut changes: Vec<&Scheduled> = changes.collect();
+        changes.sort_by_key(|item| std::cmp::Reverse((item.start, item.id)));
+        Self { quota, policy: Cow::Borrowed(&quota.policy), changes, moved: 0 }
+    }
+
+    /// Goes on to a time at which transfers move the limit by so much: after the changes of that time.
+    fn go_on(&mut self, time: LogTime, moved: i128) {
+        while let Some(item) = self.changes.pop_if(|item| item.start <= time) {
+            if let Planned::Change { policy, fields } = &item.plan {
+                self.policy = Cow::Owned(self.policy.changed(policy, fields.as_deref()));
+            }
+            // It replaces the limit to which was added and from which was taken before.
+            if sets_limit(&item.plan) {
+                self.moved = 0;
+            }
+        }
+        self.moved += moved;
+    }
+
+    /// The limit now that it has come to a time; `None` when nothing limits then. Bursts and graces
+    /// are left out: they depend on what will be used.
+    fn limit(&self, time: LogTime, rule: Rule) -> Option<i128> {
+        let replaced = self.quota.schedule().iter().rev().find_map(|item| match item.plan {
+            Planned::Override { limit, end, .. } if item.start <= time && time < end => Some(limit),
+            Planned::Override { .. } | Planned::Change { .. } => None,
+        });
+        let hard = match replaced.unwrap_or(self.policy.limit) {
+            Limit::Amount(hard) if replaced.is_none() => {
+                Limit::Amount(hard.of_units((hard.units() + self.moved).max(0)).unwrap_or(hard))
+            }
+            hard => hard,
+        };
+        let effective = self.policy.effective_of(hard).map(Amount::units);
+        match (rule, self.policy.terms().soft) {
+            (Rule::SoftLimit, Some(soft)) if replaced.is_none() => {
+                Some(effective.map_or(soft.units(), |limit| limit.min(soft.units())))
+            }
+            _ => effective,
+        }
+    }
 }
 
 /// Whether a change of the policy is one of its limit.
@@ -146,17 +198,24 @@ fn sets_limit(plan: &Planned) -> bool {
 struct Expiries(BTreeMap<(ScopeId, ResourceId), Vec<(LogTime, i128)>>);
 
 impl Expiries {
-    fn of<'a>(cx: Context<'_>, charges: impl Iterator<Item = &'a Charge<'a>>, hold: Option<HoldId>) -> Self {
+    fn of(cx: Context<'_>, denied: &[(&Charge<'_>, Blocking)], hold: Option<HoldId>) -> Self {
         let mut freed: BTreeMap<_, Vec<_>> =
-            charges.map(|charge| ((charge.scope.id, charge.resource), Vec::new())).collect();
+            denied.iter().map(|(charge, _)| ((charge.scope.id, charge.resource), Vec::new())).collect();
+        let resources: BTreeSet<ResourceId> = denied.iter().map(|(charge, _)| charge.resource).collect();
+        // All lines of a command are in one tree, and so are those of a hold.
+        let tree_of = |scope: ScopeId| cx.state.path_up(scope).last().map(|root| root.id);
+        let tree = denied.first().and_then(|(charge, _)| tree_of(charge.scope.id));
         let deadlines = cx.state.hold_deadlines.iter().map(|(deadline, ())| deadline);
-        let next = deadlines.take(DEADLINES).filter(|(_, id)| Some(*id) != hold);
         let mut lines_left = LINES;
-        for (time, id) in next {
+        for (time, id) in deadlines.take(DEADLINES).filter(|(_, id)| Some(*id) != hold) {
             let expiring = cx.state.hold(id).expect("a deadline is that of a live hold");
-            let Some(left) = lines_left.checked_sub(expiring.lines.len()) else { break };
-            lines_left = left;
-            for line in expiring.lines.iter().filter(|line| !line.held.is_zero()) {
+            if expiring.lines.first().and_then(|line| tree_of(line.scope)) != tree {
+                continue;
+            }
+            let gives = |line: &&HoldLine| !line.held.is_zero() && resources.contains(&line.resource);
+            for line in expiring.lines.iter().filter(gives) {
+                let Some(left) = lines_left.checked_sub(1) else { return Self(freed) };
+                lines_left = left;
                 for scope in cx.state.path_up(line.scope) {
                     if let Some(freed) = freed.get_mut(&(scope.id, line.resource)) {
                         freed.push((time.max(cx.now), line.held.units()));
@@ -183,35 +242,4 @@ fn returns(state: &State, scope: ScopeId, resource: ResourceId) -> impl Iterator
         };
         (transfer.until, if transfer.from == scope { has } else { -has })
     })
-}
-
-/// The limit of a quota at a time to come, by its schedule and what transfers move; `None` when
-/// nothing limits then. Bursts and graces are left out: they depend on what will be used.
-fn limit_then(quota: &Quota, time: LogTime, moved: i128, rule: Rule) -> Option<i128> {
-    let mut policy = Cow::Borrowed(&quota.policy);
-    let mut replaced = None;
-    let mut changes: Vec<_> = quota.schedule().iter().filter(|item| item.start <= time).collect();
-    changes.sort_by_key(|item| (item.start, item.id));
-    for item in changes {
-        match &item.plan {
-            Planned::Change { policy: new, fields } => {
-                policy = Cow::Owned(policy.changed(new, fields.as_deref()));
-            }
-            Planned::Override { limit, end, .. } if *end > time => replaced = Some(*limit),
-            Planned::Override { .. } => {}
-        }
-    }
-    let hard = match replaced.unwrap_or(policy.limit) {
-        Limit::Amount(hard) if replaced.is_none() => {
-            Limit::Amount(hard.of_units((hard.units() + moved).max(0)).unwrap_or(hard))
-        }
-        hard => hard,
-    };
-    let effective = policy.effective_of(hard).map(Amount::units);
-    match (rule, policy.terms().soft) {
-        (Rule::SoftLimit, Some(soft)) if replaced.is_none() => {
-            Some(effective.map_or(soft.units(), |limit| limit.min(soft.units())))
-        }
-        _ => effective,
-    }
 }

@@ -19,6 +19,7 @@ use super::quota::policy_set;
 use super::quota::reduced;
 use super::quota::version_of;
 use super::quota_name;
+use super::transfer;
 use crate::ledger::LogTime;
 use crate::ledger::command::CancelSchedule;
 use crate::ledger::command::OverrideQuota;
@@ -113,10 +114,14 @@ pub(super) fn replace(cx: Context<'_>, command: &OverrideQuota) -> Decided {
     Ok(Decision { body, touched: vec![touched_by_policy(cx, scope, resource, Some(&after))] })
 }
 
-/// Takes back what was scheduled; what is active ends.
+/// Takes back what was scheduled; what is active ends, and what is lent goes back.
 pub(super) fn cancel(cx: Context<'_>, command: &CancelSchedule) -> Decided {
     let (scope, resource) = find(cx.state, &command.scope, &command.resource)?;
     let quota = existing(cx.state, scope, resource)?;
+    if cx.state.loans(scope.id, resource).any(|transfer| transfer.id == command.id) {
+        check_version(cx.state, scope, resource, command.if_version)?;
+        return Ok(transfer::back(cx, command.id));
+    }
     if !quota.schedule().iter().any(|item| item.id == command.id) {
         let quota = quota_name(cx.state, scope, resource);
         return Err(Rejection::UnknownSchedule { quota, id: command.id });

@@ -156,83 +156,86 @@ fn both_policies(
     Ok((with(from, less)?, with(to, more)?))
 }
 
-/// A transfer goes back, since its time has come: as much as the one who got it still has and has
-/// not promised to those below it, and as fits where it came from. What else the policies of both
-/// say must still make sense.
+/// A transfer goes back, since its time has come or somebody ends it: as much as the one who got it
+/// still has and has not promised to those below it, and as fits where it came from. What else the
+/// policies of both say must still make sense. A side without an amount is left alone.
 pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
     let state = cx.state;
-    let transfer = state.transfers.get(&id).expect("a deadline is that of a transfer");
+    let transfer = state.transfers.get(&id).expect("a transfer that goes back is there");
     let resource = transfer.resource;
-    let has = |scope: ScopeId| {
-        let scope = state.scope(scope);
-        let policy = scope.quota(resource).map(|quota| &quota.policy)?;
-        match policy.limit {
-            Limit::Amount(limit) => Some((scope, policy, limit)),
-            Limit::Unlimited | Limit::Inherit => None,
-        }
-    };
-    let to = has(transfer.to).map(|(scope, policy, limit)| {
+    let side_of = |scope: ScopeId| Side::of(state.scope(scope), resource);
+    let (from, to) = (side_of(transfer.from), side_of(transfer.to));
+    let fits = |units: i128| {
         let limits = Limits { state, resource, replaced: &[] };
-        let lowered = |less: i128| {
-            let limit = limit.of_units(limit.units() - less)?;
-            let policy = policy.with_limit(Limit::Amount(limit));
-            (policy::check(&policy).is_ok() && limits.fits_below(scope, &policy)).then_some(policy)
+        let lowered = match &to {
+            Some(to) => match to.moved(-units).filter(|policy| limits.fits_below(to.scope, policy)) {
+                Some(lowered) => Some((to.scope.id, lowered)),
+                None => return false,
+            },
+            None => None,
         };
-        let less = most(transfer.amount.min(limit).units(), |less| lowered(less).is_some());
-        let amount = limit.of_units(less).expect("no more goes back than there is");
-        (scope, policy.with_limit(Limit::Amount(limit.saturating_sub(amount))), amount)
-    });
-    // What has no limit any more gives nothing back, and nothing is asked of it.
-    let amount = to.as_ref().map_or(transfer.amount, |(_, _, amount)| *amount);
+        let replaced: Vec<_> = lowered.iter().map(|(scope, policy)| (*scope, Some(policy))).collect();
+        let limits = Limits { replaced: &replaced, ..limits };
+        from.as_ref()
+            .is_none_or(|from| from.moved(units).is_some_and(|policy| limits.fits_above(from.scope, &policy)))
+    };
+    let most_there_is = to.as_ref().map_or(transfer.amount, |to| transfer.amount.min(to.limit));
+    let units = most(most_there_is.units(), fits);
     let none = transfer.amount.saturating_sub(transfer.amount);
-    let from = has(transfer.from).map(|(scope, policy, limit)| {
-        let replaced: Vec<_> = to.iter().map(|(scope, policy, _)| (scope.id, Some(policy))).collect();
-        let limits = Limits { state, resource, replaced: &replaced };
-        let raised = raised_within(&limits, scope, policy, limit, amount);
-        let received = match raised.limit {
-            Limit::Amount(now) => now.saturating_sub(limit),
-            Limit::Unlimited | Limit::Inherit => unreachable!("an amount was raised to an amount"),
-        };
-        (scope, raised, received)
-    });
-    let sides: Vec<(&Scope, &Policy)> = from
-        .iter()
-        .map(|(scope, policy, _)| (*scope, policy))
-        .chain(to.iter().map(|(scope, policy, _)| (*scope, policy)))
-        .collect();
-    let drain = |scope: &Scope, policy: &Policy| {
+    let amount = none.of_units(units).expect("no more goes back than there is");
+    let (from, to) = (from.map(|from| from.after(units)), to.map(|to| to.after(-units)));
+    let amount_of = |side: &Option<_>| if side.is_some() { amount } else { none };
+    let (given, received) = (amount_of(&to), amount_of(&from));
+    let sides: Vec<(&Scope, &Policy)> =
+        [&from, &to].into_iter().flatten().map(|(scope, policy)| (*scope, policy)).collect();
+    let after = |moved: &(&Scope, Policy)| {
+        let (scope, policy) = moved;
         let quota = scope.quota(resource).expect("a side with a policy has a quota");
         let hard = quota.active_override().map_or(policy.limit, |_| quota.hard());
-        drained(state, scope, resource, policy.effective_of(hard), policy.terms().on_reduce)
+        let drain = drained(state, scope, resource, policy.effective_of(hard), policy.terms().on_reduce);
+        side(scope, resource, policy, drain)
     };
     let body = Body::TransferReturned {
         id,
-        from: from.as_ref().map(|(scope, policy, _)| side(scope, resource, policy, drain(scope, policy))),
-        to: to.as_ref().map(|(scope, policy, _)| side(scope, resource, policy, drain(scope, policy))),
+        from: from.as_ref().map(after),
+        to: to.as_ref().map(after),
         resource,
         lent: transfer.amount,
-        given: to.as_ref().map_or(none, |(.., given)| *given),
-        received: from.as_ref().map_or(none, |(.., received)| *received),
+        given,
+        received,
     };
     Decision { body, touched: touched(cx, resource, &sides) }
 }
 
-/// A policy whose limit is raised by an amount, or by as much of it as fits what lies above.
-fn raised_within(
-    limits: &Limits<'_>,
-    scope: &Scope,
-    policy: &Policy,
+/// One side of a transfer whose limit is an amount.
+struct Side<'a> {
+    scope: &'a Scope,
+    policy: &'a Policy,
     limit: Amount,
-    amount: Amount,
-) -> Policy {
-    let raised = |more: i128| {
-        let raised = limit.of_units(limit.units() + more).filter(|raised| raised.number() <= MAX_AMOUNT);
-        raised.map(|raised| policy.with_limit(Limit::Amount(raised)))
-    };
-    let fits = |more| {
-        raised(more).is_some_and(|policy| policy::check(&policy).is_ok() && limits.fits_above(scope, &policy))
-    };
-    raised(most(amount.units(), fits)).expect("what is there now can be there")
+}
+
+impl<'a> Side<'a> {
+    fn of(scope: &'a Scope, resource: ResourceId) -> Option<Self> {
+        let policy = &scope.quota(resource)?.policy;
+        match policy.limit {
+            Limit::Amount(limit) => Some(Self { scope, policy, limit }),
+            Limit::Unlimited | Limit::Inherit => None,
+        }
+    }
+
+    /// With so many units more, which it was found that it can have.
+    fn after(&self, units: i128) -> (&'a Scope, Policy) {
+        (self.scope, self.moved(units).expect("what was tried makes sense"))
+    }
+
+    /// Its policy with so many units more, if that makes sense by itself.
+    fn moved(&self, units: i128) -> Option<Policy> {
+        let limit = self.limit.of_units(self.limit.units() + units)?;
+        let policy = self.policy.with_limit(Limit::Amount(limit));
+        // What is there now is there, whatever it is.
+        let makes_sense = units == 0 || (limit.number() <= MAX_AMOUNT && policy::check(&policy).is_ok());
+        makes_sense.then_some(policy)
+    }
 }
 
 /// The most units up to `all` that fit, at least none. An overcommit ratio makes this a search.

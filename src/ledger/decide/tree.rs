@@ -31,6 +31,7 @@ use crate::ledger::resource::Resource;
 use crate::ledger::resource::ResourceId;
 use crate::ledger::scope::Scope;
 use crate::ledger::scope::ScopeId;
+use crate::ledger::transfer::MAX_LOANS;
 use crate::ledger::tree::Level;
 use crate::ledger::tree::Schema;
 use crate::ledger::tree::TreeRules;
@@ -146,15 +147,17 @@ pub(super) fn relocate(cx: Context<'_>, command: &MoveScope) -> Decided {
     Ok(Decision { body, touched: admitted.touched })
 }
 
-/// What is taken needs a quota at its new place as if it were reserved there: otherwise a move would
-/// be the way to take where nobody said how much.
+/// What is taken under a quota must be under one at its new place as well: otherwise a move would be
+/// the way to take where nobody said how much.
 fn check_stays_governed(state: &State, scope: &Scope, parent: &Scope) -> Result<(), Rejection> {
     let ungoverned: Vec<_> = scope
         .accounts()
         .iter()
         .filter(|account| {
             let governs = |above: &Scope| above.quota(account.resource).is_some_and(Quota::governs);
-            !state.path_up(parent.id).any(governs) && takes_ungoverned(state, scope, account.resource)
+            let governed = state.path_up(scope.id).skip(1).any(governs);
+            let stays = state.path_up(parent.id).any(governs);
+            governed && !stays && takes_ungoverned(state, scope, account.resource)
         })
         .map(|account| quota_name(state, parent, account.resource))
         .collect();
@@ -250,7 +253,7 @@ pub(super) fn delete(cx: Context<'_>, command: &DeleteScope) -> Decided {
         .map(|transfer| transfer.id)
         .collect();
     if !loans.is_empty() {
-        return Err(Rejection::OnLoan(loans.into_iter().collect()));
+        return Err(Rejection::OnLoan(loans.into_iter().take(MAX_LOANS).collect()));
     }
     Ok(Decision::plain(Body::ScopeDeleted {
         scope: scope.id,
