@@ -17,6 +17,7 @@ use prost::Message;
 use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
+use quorate::client::DECODE_LIMIT_BYTES;
 use quorate::client::new_request_id;
 use quorate::client::numbered_request_id;
 use quorate::client::request_id_of;
@@ -39,6 +40,8 @@ use tonic_types::pb;
 /// What a node does with one call.
 enum Act {
     Grant,
+    /// Grants with an answer of so many bytes.
+    Large(usize),
     Refuse(Status),
     Silence,
 }
@@ -94,6 +97,10 @@ impl Ledger for Node {
                 let granted = ReserveResponse { hold_id: 17, revision: 17, ..Default::default() };
                 Ok(Response::new(granted))
             }
+            Act::Large(bytes) => {
+                let granted = vec!["1".repeat(bytes)];
+                Ok(Response::new(ReserveResponse { hold_id: 17, granted, ..Default::default() }))
+            }
             Act::Refuse(status) => Err(status),
             Act::Silence => std::future::pending().await,
         }
@@ -114,7 +121,7 @@ impl Ledger for Node {
             _ => BatchResult { tag: command.tag, revision: 9, ..Default::default() },
         });
         match act {
-            Act::Grant => {
+            Act::Grant | Act::Large(_) => {
                 Ok(Response::new(BatchResponse { results: results.collect(), ..Default::default() }))
             }
             Act::Refuse(status) => Err(status),
@@ -342,6 +349,36 @@ async fn a_refusal_of_one_node_is_no_answer_when_another_may_have_carried_out_th
         .await
         .expect_err("no answer");
     assert!(matches!(error, ClientError::Unknown { request_id: Some(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_became_of_a_command_leaves_it_unknown() {
+    let acts = [
+        Act::Large(DECODE_LIMIT_BYTES + 1),
+        Act::Refuse(Status::resource_exhausted("more than this proxy takes")),
+        Act::Refuse(Status::permission_denied("not from there")),
+        Act::Refuse(Status::invalid_argument("from whom?")),
+    ];
+    for act in acts {
+        let node = Node::start(vec![act]).await;
+        let (client, request_id) = (client(&[&node], ClientOptions::default()), new_request_id());
+        let error = client.reserve(request_id, asked()).await.expect_err("it cannot be taken");
+        let known = matches!(&error, ClientError::Unknown { request_id: Some(id), .. } if *id == request_id);
+        assert!(known, "{error:?}");
+        assert_eq!(node.seen().len(), 1, "the next try would bring the same");
+        let granted = client.reserve(request_id, asked()).await.expect("the truth");
+        assert_eq!(granted.hold_id, 17);
+    }
+}
+
+#[tokio::test]
+async fn the_program_tells_the_request_id_when_it_cannot_take_the_answer() {
+    let node = Node::start(vec![Act::Large(DECODE_LIMIT_BYTES + 1)]).await;
+    let done = quorate(&node, &["reserve", "acme/ml:memory_gb=16", "--output", "json"]).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    assert_eq!(json["error"]["code"], "UNKNOWN_OUTCOME", "{json}");
+    assert_eq!(json["error"]["request_id"], node.seen()[0].request_id, "{json}");
 }
 
 #[tokio::test]

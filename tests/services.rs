@@ -207,6 +207,34 @@ async fn validate_only_tells_what_would_be_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn what_an_answer_has_no_room_for_is_counted() {
+    let mut bench = Bench::new().await;
+    let labels = (0..16).map(|key| (format!("key-{key}"), "x".repeat(63))).collect();
+    let labels = Some(v1::Labels { labels });
+    let scope = |number| v1::PlannedScope {
+        path: format!("acme/{number}"),
+        labels: labels.clone(),
+        ..Default::default()
+    };
+    let plan = Some(v1::Plan { scopes: (0..3_000).map(scope).collect(), ..Default::default() });
+    let request = v1::ApplyPlanRequest { plan, validate_only: true, ..Default::default() };
+    // A client with the usual bound of 4 MiB.
+    let answer = bench.quotas.apply_plan(request).await.expect("a difference").into_inner();
+    assert_eq!(answer.changed, 3_000);
+    assert!(answer.would_write.len() > 1_000 && answer.would_write_omitted > 500, "{answer:?}");
+    assert_eq!(answer.would_write.len() as u32 + answer.would_write_omitted, answer.changed);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_bad_input_of_which_nothing_was_done() {
+    let mut bench = Bench::new().await;
+    let large = v1::ReserveRequest { job: "x".repeat(4 << 20), ..reserve("1") };
+    let refused = bench.ledger.reserve(large).await.expect_err("it is too large");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "MALFORMED"));
+    assert!(refused.message().contains("4194304 bytes"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn of_an_independent_batch_each_command_has_its_own_result() {
     let mut bench = Bench::new().await;
     let commands = vec![

@@ -23,8 +23,8 @@ use crate::ledger::Rejection;
 use crate::ledger::rejection::Blocking;
 use crate::node::Error;
 use crate::node::ErrorKind;
+use crate::proto::v1::ERROR_DOMAIN as DOMAIN;
 
-const DOMAIN: &str = "quorate";
 const REJECTION: &str = "type.googleapis.com/quorate.v1.Rejection";
 
 /// Bounds of what an answer says. It travels in HTTP/2 headers, of which clients take as little as

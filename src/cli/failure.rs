@@ -59,13 +59,13 @@ impl Failure {
                 explain(rejection, now_ms)
             }
             Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => format!(
-                "unknown: no answer came in time, and the command may have happened or may yet ({last})\n\
+                "unknown: no answer says what became of the command; it may have happened or may yet ({last})\n\
                  request id: {request_id}\n\
                  to learn the outcome, repeat the command; it takes effect at most once:\n  {}\n",
                 repeat(invocation, *request_id)
             ),
             Self::Client(ClientError::Unknown { request_id: None, last }) => format!(
-                "unknown: no answer came in time, and the change may have happened or may yet ({last})\n\
+                "unknown: no answer says what became of the change; it may have happened or may yet ({last})\n\
                  to learn the outcome: quorate cluster status\n"
             ),
             Self::Client(ClientError::Unavailable { .. }) => {

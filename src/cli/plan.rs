@@ -87,10 +87,11 @@ impl DiffArgs {
 }
 
 fn difference(response: &v1::ApplyPlanResponse) -> String {
-    let v1::ApplyPlanResponse { changed, revision, would_write, .. } = response;
+    let v1::ApplyPlanResponse { changed, revision, would_write, would_write_omitted, .. } = response;
+    let lines = changes(would_write, *would_write_omitted);
     match changed {
         0 => format!("no difference, at revision {revision}"),
-        many => format!("{many} to change, at revision {revision}:\n{}", changes(would_write)),
+        many => format!("{many} to change, at revision {revision}:\n{lines}"),
     }
 }
 

@@ -22,21 +22,42 @@ impl Preview {
     }
 
     /// What was done in one sentence, or what would be done line by line.
-    pub(super) fn sentence(
-        self,
-        done: &str,
-        revision: u64,
-        again: bool,
-        would_write: &[v1::Event],
-    ) -> String {
+    pub(super) fn sentence(self, done: &str, told: &Told<'_>) -> String {
+        let Told { revision, replayed: again, would_write, omitted } = *told;
         if !self.preview {
             return format!("{done} at revision {revision}{}", replayed(again));
         }
-        format!("nothing was changed; at revision {revision} this would be done:\n{}", changes(would_write))
+        let changes = changes(would_write, omitted);
+        format!("nothing was changed; at revision {revision} this would be done:\n{changes}")
     }
 }
 
-/// Each event as a line of its own.
-pub(super) fn changes(events: &[v1::Event]) -> String {
-    events.iter().map(|event| format!("  {}\n", one_line(&happened(event)))).collect()
+/// What an answer says of a change, whatever was changed.
+pub(super) struct Told<'a> {
+    pub(super) revision: u64,
+    pub(super) replayed: bool,
+    /// Of a preview: what would be done, and how much more.
+    pub(super) would_write: &'a [v1::Event],
+    pub(super) omitted: u32,
+}
+
+/// Each event as a line of its own, and how many more there are.
+pub(super) fn changes(events: &[v1::Event], omitted: u32) -> String {
+    let mut lines: String =
+        events.iter().map(|event| format!("  {}\n", one_line(&happened(event)))).collect();
+    if omitted > 0 {
+        lines.push_str(&format!("  and {omitted} more, too much for one answer\n"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_had_no_room_for_is_counted() {
+        assert_eq!(changes(&[], 0), "");
+        assert_eq!(changes(&[], 7), "  and 7 more, too much for one answer\n");
+    }
 }

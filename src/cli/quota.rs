@@ -11,6 +11,7 @@ use super::arguments;
 use super::policy::PolicyArgs;
 use super::policy::limit_text;
 use super::preview::Preview;
+use super::preview::Told;
 use super::quota_view;
 use super::quota_view::ListQuotasArgs;
 use super::times::Moment;
@@ -372,16 +373,18 @@ fn show(
 }
 
 fn changed(preview: Preview, done: &str, response: &v1::QuotaChangeResponse, now_ms: u64) -> String {
-    let v1::QuotaChangeResponse { version, revision, replayed, would_write, quota } = response;
+    let v1::QuotaChangeResponse { version, revision, replayed, would_write, would_write_omitted, quota } =
+        response;
+    let told = Told { revision: *revision, replayed: *replayed, would_write, omitted: *would_write_omitted };
     if !preview.is_wanted() {
         let done = format!("{done}, now version {version},");
-        return preview.sentence(&done, *revision, *replayed, would_write);
+        return preview.sentence(&done, &told);
     }
     let after = match quota {
         Some(quota) => format!("and the quota would be:\n{}", quota_view::details(quota, now_ms)),
         None => "and there would be no quota\n".to_owned(),
     };
-    format!("{}{after}", preview.sentence(done, *revision, *replayed, would_write))
+    format!("{}{after}", preview.sentence(done, &told))
 }
 
 #[cfg(test)]

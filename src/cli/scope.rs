@@ -17,6 +17,7 @@ use super::output::text_or_dash;
 use super::pages::Extent;
 use super::pages::Page;
 use super::preview::Preview;
+use super::preview::Told;
 use super::reserve::warnings;
 use crate::client::v1;
 
@@ -255,10 +256,14 @@ fn show(
     response: &v1::ScopeChangeResponse,
 ) -> Result<(), Failure> {
     context.output.show(response, |response| {
-        let v1::ScopeChangeResponse { revision, replayed, warnings: over, warnings_omitted, would_write } =
-            response;
-        let text = preview.sentence(done, *revision, *replayed, would_write);
-        format!("{}{}", text.trim_end(), warnings(over, *warnings_omitted))
+        let told = Told {
+            revision: response.revision,
+            replayed: response.replayed,
+            would_write: &response.would_write,
+            omitted: response.would_write_omitted,
+        };
+        let over = warnings(&response.warnings, response.warnings_omitted);
+        format!("{}{over}", preview.sentence(done, &told).trim_end())
     })?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::pages::Extent;
 use super::pages::Page;
 use super::policy::policy_text;
 use super::preview::Preview;
+use super::preview::Told;
 use crate::client::v1;
 
 const PUT_HELP: &str = "\
@@ -129,9 +130,14 @@ impl PutArgs {
         };
         let response = context.client.put_template(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::TemplateChangeResponse { version, revision, replayed, would_write } = response;
-            let done = format!("put: template {name}, now version {version},");
-            self.preview.sentence(&done, *revision, *replayed, would_write)
+            let done = format!("put: template {name}, now version {},", response.version);
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            self.preview.sentence(&done, &told)
         })?;
         Ok(())
     }
@@ -172,11 +178,15 @@ impl ApplyTemplateArgs {
         };
         let response = context.client.apply_template(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::ApplyTemplateResponse { template_version, changed, revision, replayed, would_write } =
-                response;
-            let done =
-                format!("applied: {what} version {template_version} to {place}, {changed} quotas changed,");
-            preview.sentence(&done, *revision, *replayed, would_write)
+            let (version, changed) = (response.template_version, response.changed);
+            let done = format!("applied: {what} version {version} to {place}, {changed} quotas changed,");
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            preview.sentence(&done, &told)
         })?;
         Ok(())
     }
