@@ -266,7 +266,10 @@ fn relayed(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
             {
                 details.push(of_kind(2, status(&rejection)));
             }
-            inputs.push(of_kind(1, peer::ForwardReply { outcomes: vec![outcome] }.encode_to_vec()));
+            inputs.push(of_kind(
+                1,
+                peer::ForwardReply { outcomes: vec![outcome], undecided: None }.encode_to_vec(),
+            ));
         }
     }
     inputs.into_iter().chain(details).collect()
