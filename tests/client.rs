@@ -37,6 +37,9 @@ use tonic::Status;
 use tonic::Streaming;
 use tonic_types::pb;
 
+/// What a node takes in one message.
+const MESSAGE_BYTES: usize = 100_000;
+
 /// What a node does with one call.
 enum Act {
     Grant,
@@ -108,6 +111,9 @@ impl Ledger for Node {
 
     async fn batch(&self, request: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
         let mut message = request.into_inner();
+        if message.encoded_len() > MESSAGE_BYTES {
+            return Err(too_large());
+        }
         let ids =
             message.commands.iter_mut().map(|command| request_id_of(command).cloned().expect("a command"));
         let ids: Vec<String> = if message.atomic { vec![message.request_id.clone()] } else { ids.collect() };
@@ -247,6 +253,18 @@ fn denial() -> (Status, Rejection) {
     let status =
         Status::with_details(Code::ResourceExhausted, "denied: no room", details.encode_to_vec().into());
     (status, rejection)
+}
+
+/// What a node says that does not take a message as large.
+fn too_large() -> Status {
+    let malformed = rejection::Malformed { field: "message".into(), problem: "takes too much".into() };
+    let rejection = Rejection { reason: Some(Reason::Malformed(malformed)), omitted: 0 };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/quorate.v1.Rejection".into(),
+        value: rejection.encode_to_vec(),
+    };
+    let details = pb::Status { details: vec![any], ..Default::default() };
+    Status::with_details(Code::InvalidArgument, "message: too much", details.encode_to_vec().into())
 }
 
 fn no_leader() -> Act {
@@ -514,6 +532,24 @@ async fn the_program_shows_each_result_of_a_batch_and_exits_with_the_worst() {
     let objects: Vec<_> = objects.collect::<Result<_, _>>().expect("one JSON object per line");
     assert_eq!(objects.len(), 2, "{done:?}");
     assert_eq!(objects[1]["reason"], "DENIED");
+}
+
+#[tokio::test]
+async fn the_program_sends_a_batch_in_parts_that_the_server_takes_and_names_a_line_that_it_does_not() {
+    let node = Node::start(vec![]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("commands.jsonl");
+    let line = |bytes: usize| format!("{{\"reserve\": {{\"job\": \"{}\"}}}}\n", "x".repeat(bytes));
+    // Four lines of a quarter of what the node takes each, and one of more.
+    let lines = line(MESSAGE_BYTES / 4).repeat(4) + "\n" + &line(MESSAGE_BYTES);
+    std::fs::write(&file, lines).expect("written");
+    let done = quorate(&node, &["batch", "-f", file.to_str().expect("UTF-8")]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert_eq!(text(&done.stdout).lines().count(), 4, "{done:?}");
+    let said = text(&done.stderr);
+    assert!(said.contains("line 6: ") && said.contains("the 4 commands before it"), "{done:?}");
+    let ids: std::collections::BTreeSet<_> = node.seen().into_iter().map(|seen| seen.request_id).collect();
+    assert_eq!(ids.len(), 4, "each under its own id, however often it is sent");
 }
 
 #[tokio::test]

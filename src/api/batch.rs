@@ -3,9 +3,11 @@
 
 use std::pin::Pin;
 
+use futures_util::FutureExt as _;
 use futures_util::Stream;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::Streaming;
@@ -37,6 +39,10 @@ const MAX_EXPLAINED: usize = 4;
 
 /// How many commands of a stream are decided together.
 const CHUNK: usize = 1_024;
+
+/// How many bytes they take together, about: one that is larger comes alone or last. What a stream
+/// has in this node is bounded by it, as there may be thousands of streams.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// How many bytes each of so many results may take.
 fn share(results: usize) -> usize {
@@ -174,7 +180,7 @@ impl Api {
     /// is decided together.
     pub(super) fn run_stream(&self, caller: Caller, commands: Streaming<v1::BatchCommand>) -> Results {
         let api = self.clone();
-        let results = commands.ready_chunks(CHUNK).then(move |chunk| {
+        let results = chunks(commands).then(move |chunk| {
             let api = api.clone();
             let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller.clone() };
             async move {
@@ -195,6 +201,28 @@ impl Api {
     }
 }
 
+/// What has come of a stream while nobody looked, in parts that are decided together.
+fn chunks<T: Message>(
+    commands: impl Stream<Item = Result<T, Status>> + Unpin,
+) -> impl Stream<Item = Vec<Result<T, Status>>> {
+    stream::unfold(commands, |mut commands| async move {
+        let mut chunk = vec![commands.next().await?];
+        let mut bytes = size(&chunk[0]);
+        while chunk.len() < CHUNK
+            && bytes < CHUNK_BYTES
+            && let Some(Some(command)) = commands.next().now_or_never()
+        {
+            bytes += size(&command);
+            chunk.push(command);
+        }
+        Some((chunk, commands))
+    })
+}
+
+fn size<T: Message>(command: &Result<T, Status>) -> usize {
+    command.as_ref().map_or(0, Message::encoded_len)
+}
+
 /// A request from a command of a batch or a stream; `prefix` names it in errors.
 fn request(
     caller: &Caller,
@@ -210,4 +238,30 @@ fn request(
         let error = command::within(field, error);
         if prefix.is_empty() { error } else { command::within(prefix, error) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(bytes: usize) -> Result<v1::BatchCommand, Status> {
+        let reserve = v1::ReserveRequest { job: "x".repeat(bytes), ..Default::default() };
+        Ok(v1::BatchCommand { tag: 0, command: Some(command::Message::Reserve(reserve)) })
+    }
+
+    async fn lengths(commands: Vec<Result<v1::BatchCommand, Status>>) -> Vec<usize> {
+        chunks(stream::iter(commands)).map(|chunk| chunk.len()).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_decided_in_parts_of_bounded_number_and_bytes() {
+        let many = |bytes, count| (0..count).map(|_| command(bytes)).collect::<Vec<_>>();
+        assert_eq!(lengths(many(10, 2_500)).await, [1_024, 1_024, 452]);
+        assert_eq!(lengths(many(CHUNK_BYTES / 2, 5)).await, [2, 2, 1]);
+        assert_eq!(lengths(many(CHUNK_BYTES * 4, 3)).await, [1, 1, 1]);
+        let mut broken = many(10, 2);
+        broken.insert(1, Err(Status::internal("cut")));
+        assert_eq!(lengths(broken).await, [3]);
+        assert!(lengths(Vec::new()).await.is_empty());
+    }
 }
