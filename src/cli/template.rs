@@ -25,11 +25,11 @@ A template is a document like:
   quotas:
     - resource: memory_gb
       policy:
-        limit: { amount: 64 }
+        limit: 64
         burst: 96
-        max_burst_ms: 3600000
+        max_burst: 1h
 
-The names are those of the message PlannedTemplate in proto/quorate/v1/policy.proto. Scopes to which
+The fields are those of the message PlannedTemplate in proto/quorate/v1/policy.proto. Scopes to which
 the template was applied stay as they are; `quorate template drift` shows them.";
 
 #[derive(Debug, Subcommand)]

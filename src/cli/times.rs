@@ -48,6 +48,14 @@ pub(super) fn span(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A length of time as [`span`] reads it, in the largest unit that says it exactly; none for what it
+/// does not read.
+pub(super) fn span_argument(ms: u64) -> Option<String> {
+    let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s"), (1, "ms")];
+    let (unit_ms, unit) = units.into_iter().find(|(unit_ms, _)| ms.is_multiple_of(*unit_ms))?;
+    (1..=LONGEST_SPAN_MS).contains(&ms).then(|| format!("{}{unit}", ms / unit_ms))
+}
+
 /// A point in time as it is written: on the calendar, or counted from when the command is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -204,6 +212,15 @@ mod tests {
         assert_eq!(span("36500d"), Ok(3_153_600_000_000));
         assert!(span("36501d").expect_err("too long").contains("36500d"));
         assert!(span("0d").is_err());
+    }
+
+    #[test]
+    fn a_span_is_written_as_it_is_read() {
+        for text in ["1ms", "1500ms", "90s", "90m", "36h", "30d"] {
+            assert_eq!(span(text).ok().and_then(span_argument).as_deref(), Some(text));
+        }
+        assert_eq!(span_argument(0), None);
+        assert_eq!(span_argument(LONGEST_SPAN_MS + 1), None);
     }
 
     #[test]
