@@ -23,12 +23,18 @@ A plan names resources, templates, scopes and their quotas; what it does not nam
       quotas:
         - resource: memory_gb
           policy:
-            limit: { amount: 64 }
+            limit: 64
             soft: 48
+            grace: 4h
+            enforcement: warn
 
-The names are those of the message Plan in proto/quorate/v1/policy.proto. `quorate export` writes
-such a document of what is there. Amounts are decimal, in the unit of the resource; times end in
-_ms and are milliseconds.";
+The fields are those of the message Plan in proto/quorate/v1/policy.proto. A limit is an amount,
+'unlimited' or 'inherit'; amounts are decimal, in the unit of the resource; lengths of time have ms,
+s, m, h or d. `quorate export` writes such a document of what is there.
+
+A template is applied once in each of its versions: a quota that was changed by hand since then
+stays as it is, and neither apply nor diff says so. `quorate template drift` shows such quotas, and
+`quorate template apply SCOPE TEMPLATE` sets them again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = PLAN_HELP)]
@@ -38,7 +44,8 @@ pub struct ApplyArgs {
 }
 
 const DIFF_HELP: &str = "\
-Nothing is changed. What is shown is what `quorate apply` would do.
+Nothing is changed. What is shown is what `quorate apply` would do: no difference from a template
+whose present version has been applied. `quorate template drift` shows that.
 
 Exit codes: 0 no difference, 5 there is one; 3 and 4 when applying it would be refused.";
 
