@@ -4,7 +4,6 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream;
 use quorate::clock::Clock as _;
 use quorate::clock::SystemClock;
@@ -287,37 +286,6 @@ async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
     let named = vec![command(0, Command::Reserve(reserve("1")))];
     let refused = bench.ledger.batch(batch(named)).await.expect_err("a part has no id");
     assert_eq!(refused.code(), Code::InvalidArgument);
-}
-
-#[tokio::test]
-async fn commands_of_a_stream_are_decided_however_large_they_are_together() {
-    let mut bench = Bench::new().await;
-    let template = |number: u64| {
-        let quota = |resource: u64| v1::ResourcePolicy {
-            resource: format!("{}{resource}", "x".repeat(60)),
-            policy: Some(v1::Policy { limit: limit("1"), ..Default::default() }),
-        };
-        v1::PlannedTemplate {
-            name: format!("t{number}"),
-            quotas: (0..64).map(quota).collect(),
-            ..Default::default()
-        }
-    };
-    // Of 3 MiB each, and all together more than a node takes from one caller at once.
-    let plan = v1::Plan { templates: (0..600).map(template).collect(), ..Default::default() };
-    let plan = move |tag| {
-        let plan = Some(plan.clone());
-        command(
-            tag,
-            Command::ApplyPlan(v1::ApplyPlanRequest { request_id: id(), plan, validate_only: false }),
-        )
-    };
-    let results = bench.ledger.submit(stream::iter(0..24).map(plan)).await.expect("a stream");
-    let mut results = results.into_inner();
-    for tag in 0..24 {
-        let result = results.message().await.expect("a stream").expect("a result");
-        assert_eq!((result.tag, result.reason.as_str()), (tag, "UNKNOWN_RESOURCE"), "{}", result.message);
-    }
 }
 
 #[tokio::test]
