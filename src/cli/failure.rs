@@ -58,12 +58,16 @@ impl Failure {
             Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => {
                 explain(rejection, now_ms)
             }
-            Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => format!(
-                "unknown: no answer says what became of the command; it may have happened or may yet ({last})\n\
-                 request id: {request_id}\n\
-                 to learn the outcome, repeat the command; it takes effect at most once:\n  {}\n",
-                repeat(invocation, *request_id)
-            ),
+            Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => {
+                let input = if reads_input(invocation) { " with the same input" } else { "" };
+                format!(
+                    "unknown: no answer says what became of the command; it may have happened or may yet \
+                     ({last})\n\
+                     request id: {request_id}\n\
+                     to learn the outcome, repeat the command{input}; it takes effect at most once:\n  {}\n",
+                    repeat(invocation, *request_id)
+                )
+            }
             Self::Client(ClientError::Unknown { request_id: None, last }) => format!(
                 "unknown: no answer says what became of the change; it may have happened or may yet ({last})\n\
                  to learn the outcome: quorate cluster status\n"
@@ -148,6 +152,13 @@ fn repeat(invocation: &[String], request_id: Uuid) -> String {
     }
     words.extend(invocation.iter().map(|word| quoted(word)));
     words.join(" ")
+}
+
+/// Whether the command read standard input, which is gone: the line alone does not repeat it.
+fn reads_input(invocation: &[String]) -> bool {
+    let names = invocation.iter().zip(invocation.iter().skip(1));
+    names.into_iter().any(|(name, file)| ["-f", "--file"].contains(&name.as_str()) && file == "-")
+        || invocation.iter().any(|word| ["-f-", "-f=-", "--file=-"].contains(&word.as_str()))
 }
 
 /// A word as a POSIX shell reads it back.
@@ -256,6 +267,16 @@ mod tests {
         let text = Failure::from(unknown).explain(&words("quota lock acme gpu --reason it's"), 0);
         let line = format!("  quorate --request-id {request_id} quota lock acme gpu --reason 'it'\\''s'\n");
         assert!(text.contains(&format!("request id: {request_id}\n")) && text.ends_with(&line), "{text}");
+    }
+
+    #[test]
+    fn a_repeat_of_what_was_read_from_standard_input_says_that_it_needs_it() {
+        let unknown = ClientError::Unknown { request_id: Some(Uuid::nil()), last: "silence".into() };
+        let failure = Failure::from(unknown);
+        for line in ["batch -f -", "apply --file - --timeout 1s", "batch -f-", "apply --file=-"] {
+            assert!(failure.explain(&words(line), 0).contains("repeat the command with the same input;"));
+        }
+        assert!(failure.explain(&words("batch -f file"), 0).contains("repeat the command;"));
     }
 
     #[test]

@@ -51,11 +51,12 @@ use crate::config::StartArgs;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  error: not found, no node answered, the outcome is unknown
+  1  error: not found, more digits than can be counted, no node answered, the outcome is unknown
   2  usage: malformed arguments, or refused as malformed by the server
   3  denied: no room, or locked
   4  conflict: exists already, closed, in use, another version or sequence, limits that do not fit
-  5  differs: `diff` found that a document says something else than what is there
+  5  differs: `diff` found that a document says something else than what is there, or
+     `template drift` that a template does
 
 Every command that changes something carries a request id. When its outcome is unknown,
 repeat it with the --request-id that was printed: it takes effect at most once.";
@@ -378,6 +379,6 @@ mod tests {
     #[test]
     fn the_help_names_the_exit_codes() {
         let help = CommandLine::command().render_long_help().to_string();
-        assert!(help.contains("3  denied") && help.contains("4  conflict"), "{help}");
+        assert!(help.contains("3  denied") && help.contains("`template drift`"), "{help}");
     }
 }

@@ -80,6 +80,7 @@ impl RegisterArgs {
             let told = Told {
                 revision: response.revision,
                 replayed: response.replayed,
+                unchanged: false,
                 would_write: &response.would_write,
                 omitted: response.would_write_omitted,
             };

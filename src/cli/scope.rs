@@ -18,6 +18,7 @@ use super::pages::Extent;
 use super::pages::Page;
 use super::preview::Preview;
 use super::preview::Told;
+use super::preview::was_unchanged;
 use super::reserve::warnings;
 use crate::client::v1;
 
@@ -189,7 +190,7 @@ impl CreateScopeArgs {
             ..Default::default()
         };
         let response = context.client.create_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -214,7 +215,7 @@ impl UpdateScopeArgs {
             ..Default::default()
         };
         let response = context.client.update_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -230,7 +231,7 @@ impl MoveScopeArgs {
             ..Default::default()
         };
         let response = context.client.move_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -245,20 +246,22 @@ impl DeleteScopeArgs {
             ..Default::default()
         };
         let response = context.client.delete_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
-fn show(
+async fn show(
     context: &mut Context<'_>,
     preview: Preview,
     done: &str,
     response: &v1::ScopeChangeResponse,
 ) -> Result<(), Failure> {
+    let unchanged = was_unchanged(context, preview, response.revision).await;
     context.output.show(response, |response| {
         let told = Told {
             revision: response.revision,
             replayed: response.replayed,
+            unchanged,
             would_write: &response.would_write,
             omitted: response.would_write_omitted,
         };

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::Context;
 use super::Failure;
 use super::document::DocumentArgs;
+use super::failure::DIFFERS;
 use super::output::one_line;
 use super::output::table;
 use super::pages::Extent;
@@ -15,6 +16,7 @@ use super::pages::Page;
 use super::policy::policy_text;
 use super::preview::Preview;
 use super::preview::Told;
+use super::preview::was_unchanged;
 use crate::client::v1;
 
 const PUT_HELP: &str = "\
@@ -80,7 +82,11 @@ pub struct ApplyTemplateArgs {
     preview: Preview,
 }
 
+const DRIFT_HELP: &str = "\
+Exit codes: 0 no scope differs from its template, 5 some do.";
+
 #[derive(Debug, Args)]
+#[command(after_help = DRIFT_HELP)]
 pub struct DriftArgs {
     /// Where to begin [default: everything]
     #[arg(default_value = "", hide_default_value = true)]
@@ -129,11 +135,13 @@ impl PutArgs {
             ..Default::default()
         };
         let response = context.client.put_template(context.request_id, message).await?;
+        let unchanged = was_unchanged(context, self.preview, response.revision).await;
         context.output.show(&response, |response| {
             let done = format!("put: template {name}, now version {},", response.version);
             let told = Told {
                 revision: response.revision,
                 replayed: response.replayed,
+                unchanged,
                 would_write: &response.would_write,
                 omitted: response.would_write_omitted,
             };
@@ -177,12 +185,14 @@ impl ApplyTemplateArgs {
             ..Default::default()
         };
         let response = context.client.apply_template(context.request_id, message).await?;
+        let unchanged = was_unchanged(context, preview, response.revision).await;
         context.output.show(&response, |response| {
             let (version, changed) = (response.template_version, response.changed);
             let done = format!("applied: {what} version {version} to {place}, {changed} quotas changed,");
             let told = Told {
                 revision: response.revision,
                 replayed: response.replayed,
+                unchanged,
                 would_write: &response.would_write,
                 omitted: response.would_write_omitted,
             };
@@ -212,7 +222,7 @@ impl DriftArgs {
             drifts => drifts.iter().map(drift_text).collect(),
         })?;
         context.output.note_cut(cut);
-        Ok(())
+        if response.drifts.is_empty() { Ok(()) } else { Err(Failure::Answered(DIFFERS)) }
     }
 }
 
