@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream;
+use prost::Message as _;
 use quorate::clock::Clock as _;
 use quorate::clock::SystemClock;
 use quorate::config::ClientSettings;
@@ -86,6 +87,11 @@ fn rejection(status: &Status) -> v1::Rejection {
 
 impl Bench {
     async fn new() -> Self {
+        Self::of(4 << 20).await
+    }
+
+    /// One that takes messages of so many bytes.
+    async fn of(max_message_bytes: usize) -> Self {
         let (client, peer) = (free_port(), free_port());
         let address = |port| format!("127.0.0.1:{port}");
         let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
@@ -93,7 +99,7 @@ impl Bench {
             cluster: "bench".into(),
             node_id: 1,
             data_dir: Default::default(),
-            client: ClientSettings { listen: address(client), max_message_bytes: 4 << 20 },
+            client: ClientSettings { listen: address(client), max_message_bytes },
             peer: PeerSettings { listen: address(peer) },
             members: vec![member],
             max_clock_step_ms: 60_000,
@@ -267,7 +273,8 @@ async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
     let part = |amount| {
         command(0, Command::Reserve(v1::ReserveRequest { request_id: String::new(), ..reserve(amount) }))
     };
-    let batch = |commands| v1::BatchRequest { request_id: id(), atomic: true, commands };
+    let batch =
+        |commands| v1::BatchRequest { request_id: id(), atomic: true, commands, ..Default::default() };
     let failing = bench.ledger.batch(batch(vec![part("6"), part("6"), part("1")])).await;
     let results = failing.expect("results").into_inner().results;
     let told: Vec<_> = results.iter().map(|result| result.reason.as_str()).collect();
@@ -286,6 +293,107 @@ async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
     let named = vec![command(0, Command::Reserve(reserve("1")))];
     let refused = bench.ledger.batch(batch(named)).await.expect_err("a part has no id");
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_hold_can_be_asked_without_doing_it() {
+    let mut bench = Bench::new().await;
+    let hold_id = bench.ledger.reserve(reserve("6")).await.expect("room").into_inner().hold_id;
+    let before = (bench.revision().await, bench.quota("acme/ml").await);
+    let revision = before.0;
+    let validate_only = true;
+    let amount = |amount: &str| {
+        let (scope, resource) = ("acme/ml".into(), "instances".into());
+        vec![v1::HoldAmount { scope, resource, amount: amount.into() }]
+    };
+    let commit = v1::CommitRequest { hold_id, validate_only, ..Default::default() };
+    let commit = bench.ledger.commit(commit).await.expect("possible").into_inner();
+    assert_eq!((commit.revision, commit.would_write.len()), (revision, 1));
+    let release = v1::ReleaseRequest { hold_id, validate_only, ..Default::default() };
+    let release = bench.ledger.release(release).await.expect("possible").into_inner();
+    assert_eq!((release.revision, release.would_write[0].revision), (revision, revision + 1));
+    let renew = v1::RenewRequest { hold_id, ttl_ms: 1_000, validate_only, ..Default::default() };
+    let renew = bench.ledger.renew(renew).await.expect("possible").into_inner();
+    assert!(renew.expires_at_ms > 0 && renew.would_write.len() == 1);
+    let resize = |lines| v1::ResizeRequest { hold_id, lines, validate_only, ..Default::default() };
+    assert_eq!(
+        bench.ledger.resize(resize(amount("9"))).await.expect("room").into_inner().would_write.len(),
+        1
+    );
+    let denied = bench.ledger.resize(resize(amount("11"))).await.expect_err("no room");
+    assert_eq!(reason(&denied), "DENIED");
+    assert_eq!((bench.revision().await, bench.quota("acme/ml").await), before);
+    let command = Command::Release(v1::ReleaseRequest { hold_id, validate_only, ..Default::default() });
+    let batch = v1::BatchRequest { commands: vec![self::command(1, command)], ..Default::default() };
+    let results = bench.ledger.batch(batch).await.expect("results").into_inner().results;
+    assert_eq!(results[0].reason, "MALFORMED", "not in a batch");
+}
+
+#[tokio::test]
+async fn an_atomic_batch_can_be_asked_about_as_a_whole() {
+    let mut bench = Bench::new().await;
+    let before = (bench.revision().await, bench.quota("acme/ml").await);
+    let part = |amount| {
+        command(4, Command::Reserve(v1::ReserveRequest { request_id: String::new(), ..reserve(amount) }))
+    };
+    let ask =
+        |atomic, commands| v1::BatchRequest { atomic, commands, validate_only: true, ..Default::default() };
+    let fits = bench.ledger.batch(ask(true, vec![part("6"), part("4")])).await.expect("results").into_inner();
+    assert_eq!((fits.revision, fits.would_write.len()), (before.0, 2));
+    for result in &fits.results {
+        assert_eq!((result.tag, result.code, result.revision), (4, 0, before.0));
+        assert!(matches!(&result.result, Some(v1::batch_result::Result::Reserve(done)) if done.hold_id == 0));
+    }
+    let denied =
+        bench.ledger.batch(ask(true, vec![part("6"), part("6")])).await.expect("results").into_inner();
+    let told: Vec<_> = denied.results.iter().map(|result| result.reason.as_str()).collect();
+    assert_eq!((told, denied.would_write.len()), (vec!["NOT_APPLIED", "DENIED"], 0));
+    assert_eq!((bench.revision().await, bench.quota("acme/ml").await), before);
+    let refused = bench.ledger.batch(ask(false, vec![part("1")])).await.expect_err("each on its own");
+    assert_eq!(rejection(&refused).reason, {
+        let problem = "is for atomic batches; of this one each command would find another state";
+        let malformed = v1::rejection::Malformed { field: "validate_only".into(), problem: problem.into() };
+        Some(v1::rejection::Reason::Malformed(malformed))
+    });
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_that_a_message_has_is_decided() {
+    let mut bench = Bench::of(64 << 20).await;
+    let scope = format!("{0}/{0}", "x".repeat(60));
+    let line = v1::Line { scope, resource: "instances".into(), amount: "1".into(), ..Default::default() };
+    let reserve = v1::ReserveRequest { lines: vec![line; 64], ..Default::default() };
+    // As much as one message may have; with who asks and when it is more than waits in the log at once.
+    let commands = (64 << 20) / (reserve.encoded_len() + 64);
+    let one =
+        |tag| command(tag, Command::Reserve(v1::ReserveRequest { request_id: id(), ..reserve.clone() }));
+    let commands = (0..commands as u64).map(one).collect();
+    let mut request = tonic::Request::new(v1::BatchRequest { commands, ..Default::default() });
+    let actor = "x".repeat(128).parse().expect("an actor");
+    request.metadata_mut().insert(v1::ACTOR_KEY, actor);
+    let results = bench.ledger.batch(request).await.expect("results").into_inner().results;
+    assert!(results.len() > 6_000, "{}", results.len());
+    for result in results {
+        assert_eq!(result.reason, "UNKNOWN_SCOPE", "{}", result.message);
+    }
+}
+
+#[tokio::test]
+async fn a_preview_refuses_what_no_log_entry_has_room_for() {
+    let mut bench = Bench::of(64 << 20).await;
+    let labels = (0..16).map(|key| (format!("key-{key}"), "x".repeat(63))).collect();
+    let labels = Some(v1::Labels { labels });
+    let scope = |number| v1::PlannedScope {
+        path: format!("acme/{number}"),
+        labels: labels.clone(),
+        ..Default::default()
+    };
+    let plan = Some(v1::Plan { scopes: (0..4_000).map(scope).collect(), ..Default::default() });
+    for validate_only in [true, false] {
+        let request = v1::ApplyPlanRequest { request_id: id(), plan: plan.clone(), validate_only };
+        let refused = bench.quotas.apply_plan(request).await.expect_err("it is too large");
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID"));
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const MAX_EVENTS: usize = 2 << 20;
 
 /// Keeps the first events that there is room for; returns how many go. None may be kept: that of a
 /// large tree that is deleted is larger than an answer.
-fn cut_events(events: &mut Vec<v1::Event>) -> u32 {
+pub(super) fn cut_events(events: &mut Vec<v1::Event>) -> u32 {
     let mut bytes = 0;
     let fitting = events.iter().take_while(|event| {
         // A tag and a length come before each.
@@ -101,28 +101,52 @@ impl From<Done> for v1::ReserveResponse {
 }
 
 impl From<Done> for v1::CommitResponse {
-    fn from(done: Done) -> Self {
+    fn from(mut done: Done) -> Self {
         let (warnings, warnings_omitted) = done.warnings();
-        Self { revision: done.revision, replayed: done.replayed, warnings, warnings_omitted }
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            revision: done.revision,
+            replayed: done.replayed,
+            warnings,
+            warnings_omitted,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 
 impl From<Done> for v1::ReleaseResponse {
-    fn from(done: Done) -> Self {
-        Self { revision: done.revision, replayed: done.replayed }
+    fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
+        Self { revision: done.revision, replayed: done.replayed, would_write, would_write_omitted }
     }
 }
 
 impl From<Done> for v1::RenewResponse {
-    fn from(done: Done) -> Self {
-        Self { expires_at_ms: done.expires_at_ms(), revision: done.revision, replayed: done.replayed }
+    fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            expires_at_ms: done.expires_at_ms(),
+            revision: done.revision,
+            replayed: done.replayed,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 
 impl From<Done> for v1::ResizeResponse {
-    fn from(done: Done) -> Self {
+    fn from(mut done: Done) -> Self {
         let (warnings, warnings_omitted) = done.warnings();
-        Self { revision: done.revision, replayed: done.replayed, warnings, warnings_omitted }
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            revision: done.revision,
+            replayed: done.replayed,
+            warnings,
+            warnings_omitted,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::failure::rejected_code;
 use super::failure::worst;
 use super::output::one_line;
 use super::output::replayed;
+use super::preview::changes;
 use super::rejection;
 use super::reserve::granted;
 use crate::client::ClientError;
@@ -62,17 +63,53 @@ pub struct BatchArgs {
     /// All commands take effect or none; at most 8192
     #[arg(long)]
     atomic: bool,
+    #[command(flatten)]
+    preview: WholePreview,
+}
+
+/// Only of a batch as a whole: each command on its own would find what those before it left.
+#[derive(Debug, Default, Clone, Copy, Args)]
+struct WholePreview {
+    /// Say what would be done, or why it would be refused, and change nothing
+    #[arg(long, requires = "atomic")]
+    preview: bool,
+}
+
+impl WholePreview {
+    /// Says that nothing was done, and what would be: scripts find it in each result.
+    fn note(self, context: &mut Context<'_>, response: &v1::BatchResponse) -> Result<(), Failure> {
+        if self.preview && !context.output.is_json() {
+            let changes = changes(&response.would_write, response.would_write_omitted);
+            let revision = response.revision;
+            let text = match changes.as_str() {
+                "" => format!("nothing was changed, and nothing would be; at revision {revision}"),
+                _ => format!("nothing was changed; at revision {revision} this would be done:\n{changes}"),
+            };
+            context.output.line(text.trim_end())?;
+        }
+        Ok(())
+    }
 }
 
 impl BatchArgs {
+    pub(super) fn has_request_id(&self) -> bool {
+        !self.preview.preview
+    }
+
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let named = |problem| Failure::Usage(format!("{}, {problem}", self.file.display()));
         let Lines { mut commands, numbers } = lines(&document::text_of(&self.file)?).map_err(named)?;
         let mut shown = Shown::default();
         if self.atomic {
-            let message = v1::BatchRequest { atomic: true, commands: commands.clone(), ..Default::default() };
+            let message = v1::BatchRequest {
+                atomic: true,
+                commands: commands.clone(),
+                validate_only: self.preview.preview,
+                ..Default::default()
+            };
             let response = context.client.batch(context.request_id, message).await?;
             show(context, 0, &commands, &response.results, &mut shown)?;
+            self.preview.note(context, &response)?;
         } else {
             // Numbered over all chunks, so that a repeat of the file is a repeat of each command.
             number_commands(context.request_id, 0, &mut commands);

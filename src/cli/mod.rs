@@ -263,12 +263,12 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
 impl Command {
     fn has_request_id(&self) -> bool {
         match self {
-            Self::Commit(_)
-            | Self::Release(_)
-            | Self::Renew(_)
-            | Self::Resize(_)
-            | Self::Batch(_)
-            | Self::Apply(_) => true,
+            Self::Apply(_) => true,
+            Self::Commit(hold::CommitArgs { preview, .. })
+            | Self::Release(hold::ReleaseArgs { preview, .. })
+            | Self::Renew(hold::RenewArgs { preview, .. })
+            | Self::Resize(hold::ResizeArgs { preview, .. }) => !preview.is_wanted(),
+            Self::Batch(arguments) => arguments.has_request_id(),
             Self::Reserve(arguments) => arguments.has_request_id(),
             Self::Scope(command) => command.has_request_id(),
             Self::Resource(command) => command.has_request_id(),
@@ -341,6 +341,7 @@ mod tests {
             "quota set acme gpu -1",
             "commit seventeen",
             "commit 17 --keep-rest",
+            "batch -f - --preview",
             "quota set acme gpu",
             "quota set acme gpu 5 --at tomorrow",
             "quota override acme gpu 5",
@@ -363,6 +364,7 @@ mod tests {
         assert!(takes("batch -f -") && takes("apply -f plan.yaml") && takes("quota set acme gpu 5"));
         assert!(!takes("quota set acme gpu 5 --preview") && !takes("diff -f plan.yaml"));
         assert!(!takes("reserve acme:gpu=1 --check") && !takes("scope delete acme --preview"));
+        assert!(!takes("commit 3 --preview") && !takes("batch -f - --atomic --preview"));
         assert!(!takes("scope list"));
         assert!(!takes("quota get acme gpu"));
         assert!(!takes("cluster transfer 2"));

@@ -173,6 +173,8 @@ impl Node {
         deadline: Instant,
         look: impl FnOnce(&State, &ledger::Applied) -> T,
     ) -> Result<T, Error> {
+        // What it could not do is no answer to what it would do.
+        propose::check_size(request)?;
         // While one is looked at nothing is applied on this node: they take turns, so that entries
         // come in between.
         let turn = self.previews.acquire();

@@ -71,6 +71,9 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     assert_eq!(denied["error"]["code"], "RESOURCE_EXHAUSTED", "{denied}");
     assert!(denied["error"]["rejection"].to_string().contains("\"6.5\""), "{denied}");
 
+    let preview = shell.answer(&format!("commit {id} --preview")).await;
+    assert!(preview.contains("nothing was changed") && preview.contains(&format!("hold {id}")), "{preview}");
+    shell.failure(&format!("resize {id} acme/ml:memory_gb=65 --preview"), 3, &["short by 1"]).await;
     shell.answer(&format!("commit {id}")).await;
     shell.failure(&format!("commit {id}"), 4, &[&id, "committed at revision"]).await;
     let quota = shell.json("quota get acme/ml memory_gb").await;
