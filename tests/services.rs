@@ -213,6 +213,35 @@ async fn validate_only_tells_what_would_be_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_for_one_plan_is_exported_in_parts() {
+    let mut bench = Bench::new().await;
+    for below in ["acme", "acme/ml"] {
+        let scope = |number| v1::PlannedScope { path: format!("{below}/{number}"), ..Default::default() };
+        let plan = Some(v1::Plan { scopes: (0..5_000).map(scope).collect(), ..Default::default() });
+        let request = v1::ApplyPlanRequest { request_id: id(), plan, validate_only: false };
+        bench.quotas.apply_plan(request).await.expect("scopes");
+    }
+    let mut export = async |scope: &str, depth| {
+        let request = v1::ExportPlanRequest { scope: scope.into(), depth };
+        let exported = bench.quotas.export_plan(request).await;
+        exported.map(|exported| exported.into_inner().plan.expect("a plan").scopes)
+    };
+    for (scope, depth) in [("", None), ("acme", None), ("acme", Some(2))] {
+        let refused = export(scope, depth).await.expect_err("too large");
+        assert!(refused.message().contains("more than 8192"), "{refused:?}");
+    }
+    let paths = |scopes: Vec<v1::PlannedScope>| {
+        scopes.into_iter().map(|scope| scope.path).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(paths(export("", Some(0)).await.expect("the root")), ["acme".to_owned()].into());
+    let upper = export("acme", Some(1)).await.expect("the upper part");
+    assert!(!upper[0].quotas.is_empty(), "with its quotas");
+    let lower = export("acme/ml", None).await.expect("the lower part");
+    let (upper, lower) = (paths(upper), paths(lower));
+    assert_eq!((upper.len(), lower.len(), upper.intersection(&lower).count()), (5_002, 5_001, 1));
+}
+
+#[tokio::test]
 async fn what_an_answer_has_no_room_for_is_counted() {
     let mut bench = Bench::new().await;
     let labels = (0..16).map(|key| (format!("key-{key}"), "x".repeat(63))).collect();

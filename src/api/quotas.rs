@@ -17,7 +17,8 @@ use crate::ledger::ScopeId;
 use crate::ledger::State;
 use crate::ledger::command::MAX_BATCH;
 use crate::ledger::drift::drift;
-use crate::ledger::export::export;
+use crate::ledger::export::export_to;
+use crate::ledger::export::is_at_most;
 use crate::proto::v1;
 use crate::proto::v1::quotas_server::Quotas;
 
@@ -255,15 +256,16 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let state = self.node.state();
         let within = scope_at(&state, &request.get_ref().scope)?;
-        let exported = export(&state, within);
-        if exported.size() > MAX_BATCH {
+        let depth = request.get_ref().depth.map_or(usize::MAX, |depth| depth as usize);
+        // Counted before anything is copied: the ledger waits meanwhile.
+        if !is_at_most(&state, within, depth, MAX_BATCH) {
             let problem = format!(
-                "leads to a plan of {} things; a plan names at most {MAX_BATCH}: export a smaller part",
-                exported.size()
+                "leads to a plan of more than {MAX_BATCH} things, the most that a plan names: export it \
+                 with a depth, and what is further down scope by scope"
             );
             return Err(status::malformed(&Malformed::new("scope", problem)));
         }
-        let plan = Some(plan::encode(&exported));
+        let plan = Some(plan::encode(&export_to(&state, within, depth)));
         Ok(Response::new(v1::ExportPlanResponse { plan, revision: state.revision() }))
     }
 }

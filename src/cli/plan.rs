@@ -56,11 +56,21 @@ pub struct DiffArgs {
     document: DocumentArgs,
 }
 
+const EXPORT_HELP: &str = "\
+A plan names at most 8192 things. What has more is exported in parts:
+
+  quorate export acme --depth 1     # acme and the scopes directly below
+  quorate export acme/ml            # one of them, with all that is below it";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
 pub struct ExportArgs {
     /// This scope and what is below, with all resources and templates [default: everything]
     #[arg(default_value = "", hide_default_value = true)]
     scope: String,
+    /// Only the scopes at most so many levels below: 0 is the scope itself, or the roots
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
 }
 
 impl ApplyArgs {
@@ -104,7 +114,7 @@ fn difference(response: &v1::ApplyPlanResponse) -> String {
 
 impl ExportArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.export_plan(&self.scope).await?;
+        let response = context.client.export_plan(&self.scope, self.depth).await?;
         let plan = without_defaults(response.plan.unwrap_or_default());
         let text = if context.output.is_json() { document::json(&plan)? } else { document::yaml(&plan)? };
         context.output.raw(text.as_bytes())?;

@@ -62,9 +62,14 @@ impl Client {
         call!(self, Repeat::Read, quotas.get_drift, message)
     }
 
-    /// What is there at and below `scope` ("" for everything), as a document.
-    pub async fn export_plan(&self, scope: &str) -> Result<ExportPlanResponse, ClientError> {
-        let message = ExportPlanRequest { scope: scope.to_owned() };
+    /// What is there at and below `scope` ("" for everything), at most `depth` levels below it, as a
+    /// document.
+    pub async fn export_plan(
+        &self,
+        scope: &str,
+        depth: Option<u32>,
+    ) -> Result<ExportPlanResponse, ClientError> {
+        let message = ExportPlanRequest { scope: scope.to_owned(), depth };
         call!(self, Repeat::Read, quotas.export_plan, message)
     }
 }
