@@ -213,6 +213,75 @@ async fn validate_only_tells_what_would_be_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn scopes_quotas_and_holds_are_found_page_by_page() {
+    let mut bench = Bench::new().await;
+    let scope = |number: u32| {
+        let label = ("even".to_owned(), (number % 2 == 0).to_string());
+        let policy = Some(v1::Policy { limit: limit("1"), ..Default::default() });
+        let quota = |resource: &str| v1::ResourcePolicy { resource: resource.into(), policy: policy.clone() };
+        v1::PlannedScope {
+            path: format!("acme/ml/{number}"),
+            labels: Some(v1::Labels { labels: [label].into() }),
+            quotas: vec![quota("instances"), quota("volumes")],
+            ..Default::default()
+        }
+    };
+    let plan = Some(v1::Plan { scopes: (10..35).map(scope).collect(), ..Default::default() });
+    let plan = v1::ApplyPlanRequest { request_id: id(), plan, validate_only: false };
+    bench.quotas.apply_plan(plan).await.expect("scopes");
+
+    let (mut found, mut token) = (Vec::new(), String::new());
+    loop {
+        let labels = [("even".to_owned(), "true".to_owned())].into();
+        let request = v1::ListScopesRequest { path: "acme".into(), page_size: 4, page_token: token, labels };
+        let page = bench.quotas.list_scopes(request).await.expect("a page").into_inner();
+        assert!(page.scopes.len() <= 4);
+        found.extend(page.scopes.into_iter().map(|scope| scope.path));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let even: Vec<_> =
+        (10..35).filter(|number| number % 2 == 0).map(|number| format!("acme/ml/{number}")).collect();
+    assert_eq!(found, even);
+
+    let (mut quotas, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListQuotasRequest { scope: "acme/ml".into(), page_size: 7, page_token: token };
+        let page = bench.query.list_quotas(request).await.expect("a page").into_inner();
+        quotas.extend(page.quotas.into_iter().map(|quota| (quota.scope, quota.resource)));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(quotas.len(), 1 + 25 * 2);
+    assert!(quotas.is_sorted() && quotas.windows(2).all(|pair| pair[0] != pair[1]), "{quotas:?}");
+
+    for job in ["a", "b", "a", "b", "a"] {
+        bench.ledger.reserve(v1::ReserveRequest { job: job.into(), ..reserve("1") }).await.expect("room");
+    }
+    let (mut holds, mut token) = (0, String::new());
+    loop {
+        let request =
+            v1::ListHoldsRequest { job: "a".into(), page_size: 2, page_token: token, ..Default::default() };
+        let page = bench.query.list_holds(request).await.expect("a page").into_inner();
+        assert!(page.holds.iter().all(|hold| hold.job == "a"));
+        holds += page.holds.len();
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(holds, 3);
+    let request =
+        v1::ListScopesRequest { path: "acme/ml".into(), page_token: "acme/zoo".into(), ..Default::default() };
+    let refused = bench.quotas.list_scopes(request).await.expect_err("a token of another list");
+    assert_eq!(reason(&refused), "MALFORMED");
+}
+
+#[tokio::test]
 async fn what_is_too_large_for_one_plan_is_exported_in_parts() {
     let mut bench = Bench::new().await;
     for below in ["acme", "acme/ml"] {

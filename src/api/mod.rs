@@ -7,7 +7,7 @@
 //! | `ledger`, `batch` | reserving and giving back; many commands at once |
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
-//! | `page` | pages of lists |
+//! | `page`, `walk` | pages of lists; scopes in order, from any place on |
 //! | `status`, `explain` | the one map from rejections to statuses; rejections in words |
 //! | `too_large` | messages that are refused before anybody reads them |
 //!
@@ -25,6 +25,7 @@ mod query;
 mod quotas;
 mod status;
 mod too_large;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;

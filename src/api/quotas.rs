@@ -172,9 +172,14 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let request = request.into_inner();
         let state = self.node.state();
+        let labels = command::labels("labels", request.labels).map_err(|error| status::malformed(&error))?;
         let scopes = page::scopes(&state, &request.path, &request.page_token)?;
-        let (scopes, next_page_token) =
-            page::take(scopes, size, |scope| view::scope(scope), |scope| scope.path.to_string());
+        let (scopes, next_page_token) = page::take(
+            scopes,
+            size,
+            |scope| scope.labels.include(&labels).then(|| view::scope(scope)),
+            |scope| scope.path.to_string(),
+        );
         Ok(Response::new(v1::ListScopesResponse { scopes, next_page_token, revision: state.revision() }))
     }
 
@@ -223,7 +228,7 @@ impl Quotas for Api {
         let (templates, next_page_token) = page::take(
             templates,
             size,
-            |template| view::template(&state, template),
+            |template| Some(view::template(&state, template)),
             |template| template.name.to_string(),
         );
         let revision = state.revision();
@@ -238,13 +243,12 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let request = request.into_inner();
         let state = self.node.state();
-        let drifts = page::scopes(&state, &request.scope, &request.page_token)?
-            .filter_map(|scope| drift(&state, scope.id));
+        let scopes = page::scopes(&state, &request.scope, &request.page_token)?;
         let (drifts, next_page_token) = page::take(
-            drifts,
+            scopes,
             size,
-            |drift| view::drift(&state, drift),
-            |drift| state.scope(drift.scope).path.to_string(),
+            |scope| drift(&state, scope.id).map(|drift| view::drift(&state, &drift)),
+            |scope| scope.path.to_string(),
         );
         Ok(Response::new(v1::GetDriftResponse { drifts, next_page_token, revision: state.revision() }))
     }

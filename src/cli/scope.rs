@@ -2,8 +2,6 @@
 //!
 //! Knows nothing of quotas.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
@@ -273,24 +271,18 @@ async fn show(
 
 impl ListScopesArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let labels = arguments::labels(self.labels).map_err(Failure::Usage)?;
-        let (client, path) = (&context.client, self.path.as_str());
-        let page = |size, token: String| async move {
-            let response = client.list_scopes(path, size, &token).await?;
+        let Self { path, labels, extent } = self;
+        let labels = arguments::labels(labels).map_err(Failure::Usage)?;
+        let filter = &v1::ListScopesRequest { path, labels, ..Default::default() };
+        let client = &context.client;
+        let page = |page_size, page_token: String| async move {
+            let message = v1::ListScopesRequest { page_size, page_token, ..filter.clone() };
+            let response = client.list_scopes(message).await?;
             let v1::ListScopesResponse { scopes, next_page_token, revision } = response;
             Ok(Page { items: scopes, next_token: next_page_token, revision })
         };
-        // Labels are looked at here, so that the limit is of those that are shown.
-        let filtered = !labels.is_empty();
-        let extent = if filtered { Extent::all() } else { self.extent };
-        let mut listing = extent.collect(page).await?;
-        let cut = match filtered {
-            false => extent.cut(&listing),
-            true => {
-                listing.items.retain(|scope| has_labels(scope, &labels));
-                self.extent.shorten(&mut listing.items)
-            }
-        };
+        let listing = extent.collect(page).await?;
+        let cut = extent.cut(&listing);
         let response = v1::ListScopesResponse {
             scopes: listing.items,
             next_page_token: listing.next_token,
@@ -300,10 +292,6 @@ impl ListScopesArgs {
         context.output.note_cut(cut);
         Ok(())
     }
-}
-
-fn has_labels(scope: &v1::Scope, labels: &BTreeMap<String, String>) -> bool {
-    labels.iter().all(|(key, value)| scope.labels.get(key) == Some(value))
 }
 
 fn scopes(scopes: &[v1::Scope]) -> String {
@@ -357,16 +345,5 @@ mod tests {
         );
         let plain = v1::Scope { path: "acme/ml".into(), kind: "team".into(), ..Default::default() };
         assert_eq!(scope_row(&plain), ["acme/ml", "team", "0", "-", "-", "-"]);
-    }
-
-    #[test]
-    fn a_scope_passes_a_filter_when_it_has_all_of_its_labels() {
-        let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-        };
-        assert!(has_labels(&scope(), &labels(&[])));
-        assert!(has_labels(&scope(), &labels(&[("team", "ml"), ("region", "eu")])));
-        assert!(!has_labels(&scope(), &labels(&[("team", "ml"), ("region", "us")])));
-        assert!(!has_labels(&scope(), &labels(&[("tier", "")])));
     }
 }

@@ -108,7 +108,11 @@ impl Bench {
     async fn contents(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let client = self.cluster.client(0);
         (
-            client.list_scopes("", 1_000, "").await.expect("scopes").scopes,
+            client
+                .list_scopes(v1::ListScopesRequest { page_size: 1_000, ..Default::default() })
+                .await
+                .expect("scopes")
+                .scopes,
             client.list_quotas("", 1_000, "").await.expect("quotas").quotas,
             client
                 .list_holds(v1::ListHoldsRequest { page_size: 1_000, ..Default::default() })
