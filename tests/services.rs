@@ -2,11 +2,13 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream;
 use prost::Message as _;
-use quorate::clock::Clock as _;
+use quorate::clock::Clock;
 use quorate::clock::SystemClock;
 use quorate::config::ClientSettings;
 use quorate::config::Config;
@@ -36,6 +38,16 @@ struct Bench {
     ledger: LedgerClient<Channel>,
     quotas: QuotasClient<Channel>,
     query: QueryClient<Channel>,
+    cluster: ClusterClient<Channel>,
+}
+
+/// The clock of the machine, set forward by so many milliseconds.
+struct SetClock(AtomicU64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
 }
 
 fn free_port() -> u16 {
@@ -92,6 +104,10 @@ impl Bench {
 
     /// One that takes messages of so many bytes.
     async fn of(max_message_bytes: usize) -> Self {
+        Self::with(max_message_bytes, Arc::new(SystemClock)).await
+    }
+
+    async fn with(max_message_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let (client, peer) = (free_port(), free_port());
         let address = |port| format!("127.0.0.1:{port}");
         let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
@@ -108,7 +124,7 @@ impl Bench {
         };
         let parts = server::Parts {
             store: Box::new(SimulatedStore::new(Disk::new(1))),
-            clock: Arc::new(SystemClock),
+            clock,
             net: Arc::new(TcpNet),
             rng: Arc::new(SystemRng),
         };
@@ -127,7 +143,8 @@ impl Bench {
         let mut bench = Self {
             ledger: LedgerClient::new(channel.clone()),
             quotas: QuotasClient::new(channel.clone()),
-            query: QueryClient::new(channel),
+            query: QueryClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel),
         };
         for path in ["acme", "acme/ml"] {
             let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
@@ -147,6 +164,41 @@ impl Bench {
         let request = v1::GetQuotaRequest { scope: scope.into(), resource: "instances".into() };
         self.query.get_quota(request).await.expect("a quota").into_inner().quota.expect("a quota")
     }
+}
+
+#[tokio::test]
+async fn the_status_of_a_node_shows_that_its_clock_is_refused() {
+    let clock = Arc::new(SetClock(AtomicU64::new(0)));
+    let mut bench = Bench::with(4 << 20, Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let status = async |bench: &mut Bench| {
+        bench.ledger.reserve(reserve("1")).await.expect("room");
+        let answer = bench.cluster.status(v1::StatusRequest::default()).await.expect("a status");
+        answer.into_inner().nodes.pop().expect("a node")
+    };
+    let right = status(&mut bench).await;
+    assert!(!right.clock_refused && right.problem.is_empty(), "{right:?}");
+    clock.0.store(5 * 3_600_000, Ordering::Relaxed);
+    let wrong = status(&mut bench).await;
+    assert!(wrong.clock_refused && wrong.problem.contains("clock is refused"), "{wrong:?}");
+    assert!(wrong.clock_ms - wrong.log_time_ms > 4 * 3_600_000, "{wrong:?}");
+    clock.0.store(0, Ordering::Relaxed);
+    let right = status(&mut bench).await;
+    assert!(!right.clock_refused && right.problem.is_empty(), "{right:?}");
+}
+
+#[tokio::test]
+async fn a_denial_says_in_words_when_it_fits() {
+    let mut bench = Bench::new().await;
+    let held = v1::ReserveRequest { ttl_ms: Some(600_000), ..reserve("6") };
+    let held = bench.ledger.reserve(held).await.expect("room").into_inner();
+    let denied = bench.ledger.reserve(reserve("6")).await.expect_err("no room");
+    let at = quorate::client::tell::utc(held.expires_at_ms);
+    let said =
+        format!("acme/ml  instances  hard limit 10, used 0, held 6, requested 6: short by 2; fits at {at}");
+    assert!(denied.message().starts_with("denied: ") && denied.message().contains(&said), "{denied:?}");
+    let details = denied.get_error_details();
+    let violations = &details.quota_failure().expect("a QuotaFailure").violations;
+    assert_eq!((violations.len(), violations[1].description.as_str()), (2, said.as_str()));
 }
 
 #[tokio::test]
@@ -216,7 +268,7 @@ async fn validate_only_tells_what_would_be_and_does_nothing() {
 async fn scopes_quotas_and_holds_are_found_page_by_page() {
     let mut bench = Bench::new().await;
     let scope = |number: u32| {
-        let label = ("even".to_owned(), (number % 2 == 0).to_string());
+        let label = ("even".to_owned(), number.is_multiple_of(2).to_string());
         let policy = Some(v1::Policy { limit: limit("1"), ..Default::default() });
         let quota = |resource: &str| v1::ResourcePolicy { resource: resource.into(), policy: policy.clone() };
         v1::PlannedScope {
@@ -242,8 +294,10 @@ async fn scopes_quotas_and_holds_are_found_page_by_page() {
             break;
         }
     }
-    let even: Vec<_> =
-        (10..35).filter(|number| number % 2 == 0).map(|number| format!("acme/ml/{number}")).collect();
+    let even: Vec<_> = (10..35u32)
+        .filter(|number| number.is_multiple_of(2))
+        .map(|number| format!("acme/ml/{number}"))
+        .collect();
     assert_eq!(found, even);
 
     let (mut quotas, mut token) = (Vec::new(), String::new());

@@ -8,7 +8,7 @@
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
 //! | `page`, `walk` | pages of lists; scopes in order, from any place on |
-//! | `status`, `explain` | the one map from rejections to statuses; rejections in words |
+//! | `status` | the one map from rejections to statuses |
 //! | `too_large` | messages that are refused before anybody reads them |
 //!
 //! Bad input is refused here with the field named, before anything is proposed.
@@ -18,7 +18,6 @@ mod batch;
 mod call;
 mod cluster;
 mod events;
-mod explain;
 mod ledger;
 mod page;
 mod query;

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_page_ends_after_what_was_looked_at_and_the_next_goes_on() {
         let list = |from: usize, to: usize, wanted: usize| {
-            let wanted = move |number: &usize| (number % wanted == 0).then_some(*number);
+            let wanted = move |number: &usize| number.is_multiple_of(wanted).then_some(*number);
             take(from..to, 3, wanted, ToString::to_string)
         };
         assert_eq!(list(1, 10, 2), (vec![2, 4, 6], "6".to_owned()));

@@ -41,10 +41,7 @@ fn quota_token(token: &str) -> Result<Option<(Path, Option<ResourceId>)>, Status
 }
 
 /// The scope, and then what is counted there after a resource.
-fn looked_at<'a>(
-    scope: &'a Scope,
-    after: Option<ResourceId>,
-) -> impl Iterator<Item = (&'a Scope, Option<&'a Account>)> {
+fn looked_at(scope: &Scope, after: Option<ResourceId>) -> impl Iterator<Item = (&Scope, Option<&Account>)> {
     let accounts = scope.accounts().iter().filter(move |account| Some(account.resource) > after);
     std::iter::once(None).chain(accounts.map(Some)).map(move |account| (scope, account))
 }

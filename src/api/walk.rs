@@ -80,8 +80,8 @@ mod tests {
 
     fn state(paths: &[&str]) -> State {
         let mut state = State::default();
-        for (number, text) in (1u128..).zip(paths) {
-            let id = RequestId::from_bytes((number << 80 | 7 << 76 | 0b10 << 62).to_be_bytes());
+        for (number, text) in (1u64..).zip(paths) {
+            let id = RequestId::from_bytes((u128::from(number) << 80 | 7 << 76 | 0b10 << 62).to_be_bytes());
             let command = Command::CreateScope(CreateScope {
                 path: path(text),
                 kind: None,
@@ -91,7 +91,7 @@ mod tests {
             });
             let request =
                 Request { id: id.expect("a UUIDv7"), fingerprint: [0; 16], actor: "".into(), command };
-            apply(&mut state, Stamp::from(number as u64), &[request]);
+            apply(&mut state, Stamp::from(number), &[request]);
         }
         state
     }

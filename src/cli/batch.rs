@@ -17,11 +17,11 @@ use super::failure::worst;
 use super::output::one_line;
 use super::output::replayed;
 use super::preview::changes;
-use super::rejection;
 use super::reserve::granted;
 use crate::client::ClientError;
 use crate::client::code_name;
 use crate::client::number_commands;
+use crate::client::tell;
 use crate::client::v1;
 use crate::client::v1::batch_result::Result as Answer;
 use crate::client::v1::rejection::Reason;
@@ -42,9 +42,9 @@ const HELP: &str = "\
 Each line of the file is one command as JSON, as in the message BatchCommand of
 proto/quorate/v1/ledger.proto; empty lines are skipped:
 
-  {\"reserve\": {\"lines\": [{\"scope\": \"acme/ml\", \"resource\": \"memory_gb\", \"amount\": \"16\"}], \"ttl_ms\": 600000}}
+  {\"reserve\": {\"lines\": [{\"scope\": \"acme/ml\", \"resource\": \"vcpus\", \"amount\": 16}]}}
   {\"release\": {\"hold_id\": 17}}
-  {\"set_quota\": {\"scope\": \"acme\", \"resource\": \"vcpus\", \"policy\": {\"limit\": {\"amount\": \"64\"}}}}
+  {\"set_quota\": {\"scope\": \"acme\", \"resource\": \"vcpus\", \"policy\": {\"limit\": 64}}}
 
 Each command is decided on its own, in the order of the file, under its own request id: one in the
 file, or one made from --request-id and its position. With --atomic all take effect or none, under
@@ -247,8 +247,8 @@ fn is_unknown(result: &v1::BatchResult) -> bool {
 fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64) -> String {
     match &result.result {
         Some(Answer::Rejection(rejection)) => {
-            let reasons = rejection::reasons_at(rejection, Some(now_ms));
-            format!("{}: {}", rejection::label(rejection), reasons.join(" | "))
+            let reasons = tell::reasons_at(rejection, Some(now_ms));
+            format!("{}: {}", tell::label(rejection), reasons.join(" | "))
         }
         Some(Answer::Reserve(response)) => {
             let reserve = match &command.command {
@@ -273,7 +273,7 @@ fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::rejection::tests::denied;
+    use crate::codec::tell::tests::denied;
 
     fn failed(code: Code, reason: &str) -> v1::BatchResult {
         v1::BatchResult { code: code as i32, reason: reason.into(), ..Default::default() }

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::output::json_value;
 use super::output::one_line;
-use super::rejection;
 use crate::client::ClientError;
 use crate::client::code_name;
+use crate::client::tell;
 use crate::client::v1;
 use crate::client::v1::rejection::Reason;
 
@@ -69,7 +69,8 @@ impl Failure {
                 )
             }
             Self::Client(ClientError::Unknown { request_id: None, last }) => format!(
-                "unknown: no answer says what became of the change; it may have happened or may yet ({last})\n\
+                "unknown: no answer says what became of the change; it may have happened or may yet \
+                 ({last})\n\
                  to learn the outcome: quorate cluster status\n"
             ),
             Self::Client(ClientError::Unavailable { .. }) => {
@@ -115,7 +116,7 @@ impl Failure {
 /// The exit code of a refusal.
 pub(super) fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8 {
     match code {
-        _ if rejection.is_some_and(rejection::is_denial) => DENIED,
+        _ if rejection.is_some_and(tell::is_denial) => DENIED,
         Code::InvalidArgument => USAGE,
         Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => CONFLICT,
         _ => ERROR,
@@ -123,13 +124,13 @@ pub(super) fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8
 }
 
 fn explain(rejection: &v1::Rejection, now_ms: u64) -> String {
-    let label = rejection::label(rejection);
-    let reasons = rejection::reasons_at(rejection, Some(now_ms));
+    let label = tell::label(rejection);
+    let reasons = tell::reasons_at(rejection, Some(now_ms));
     let reasons: Vec<String> = reasons.iter().map(|reason| one_line(reason)).collect();
     match &rejection.reason {
         Some(Reason::Denied(denied)) => {
             let lines: String = reasons.iter().map(|reason| format!("  {reason}\n")).collect();
-            format!("{label}: {}\n{lines}", one_line(&rejection::denial_headline(denied)))
+            format!("{label}: {}\n{lines}", one_line(&tell::denial_headline(denied)))
         }
         _ => reasons.iter().map(|reason| format!("{label}: {reason}\n")).collect(),
     }
@@ -174,10 +175,10 @@ fn quoted(word: &str) -> String {
 mod tests {
     use tonic::Status;
 
-    use super::rejection::tests::denied;
-    use super::rejection::tests::quota;
-    use super::rejection::tests::rejection;
     use super::*;
+    use crate::codec::tell::tests::denied;
+    use crate::codec::tell::tests::quota;
+    use crate::codec::tell::tests::rejection;
 
     fn rejected(code: Code, rejection: Option<v1::Rejection>) -> Failure {
         Failure::Client(ClientError::Rejected {
@@ -247,7 +248,8 @@ mod tests {
         assert_eq!(
             rejected(Code::ResourceExhausted, Some(denied())).explain(&[], 0),
             "denied: acme/ml has no room for 16 memory_gb; nothing was done\n  \
-             acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help\n"
+             acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; \
+             waiting can help\n"
         );
     }
 

@@ -14,11 +14,11 @@ use super::pages::Extent;
 use super::pages::Page;
 use super::preview::Preview;
 use super::preview::Told;
-use super::rejection::hold_state;
 use super::reserve::warnings;
 use super::times::span;
 use super::times::utc;
 use super::times::utc_and_distance;
+use crate::client::tell::hold_state;
 use crate::client::v1;
 
 #[derive(Debug, Args)]

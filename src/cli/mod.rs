@@ -19,7 +19,6 @@ mod policy;
 mod preview;
 mod quota;
 mod quota_view;
-mod rejection;
 mod reserve;
 mod resource;
 mod scope;

@@ -279,13 +279,13 @@ async fn reservations_that_contradict_themselves_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_or_there_already_is_named() {
     let bench = Bench::new(Settings::default()).await;
-    let missing = ["unknown scope", "acme/nobody"];
+    let missing = ["there is no scope", "acme/nobody"];
     let call = bench.reserve(vec![line("acme/nobody", WHOLE, 1)]);
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, call).await;
     let get = v1::GetQuotaRequest { scope: "acme/nobody".into(), resource: WHOLE.into() };
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, bench.query.clone().get_quota(get)).await;
     let call = bench.create_scope("no/body");
-    bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &["unknown scope", "no"], call).await;
+    bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &["there is no scope", "no"], call).await;
     let call = bench.reserve(vec![line("acme", "gravity", 1)]);
     bench.refused(Code::NotFound, "UNKNOWN_RESOURCE", &["unknown resource", "gravity"], call).await;
     let call = bench.reserve(vec![line("empty", WHOLE, 1)]);
