@@ -273,7 +273,7 @@ fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::tell::tests::denied;
+    use crate::client::tell::tests::denied;
 
     fn failed(code: Code, reason: &str) -> v1::BatchResult {
         v1::BatchResult { code: code as i32, reason: reason.into(), ..Default::default() }

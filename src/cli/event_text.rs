@@ -336,7 +336,7 @@ fn signed(change: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::policy::tests::amount;
-    use crate::codec::tell::tests::denied;
+    use crate::client::tell::tests::denied;
 
     fn event(body: Body) -> v1::Event {
         v1::Event {

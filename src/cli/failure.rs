@@ -176,9 +176,9 @@ mod tests {
     use tonic::Status;
 
     use super::*;
-    use crate::codec::tell::tests::denied;
-    use crate::codec::tell::tests::quota;
-    use crate::codec::tell::tests::rejection;
+    use crate::client::tell::tests::denied;
+    use crate::client::tell::tests::quota;
+    use crate::client::tell::tests::rejection;
 
     fn rejected(code: Code, rejection: Option<v1::Rejection>) -> Failure {
         Failure::Client(ClientError::Rejected {
