@@ -9,6 +9,9 @@ pub mod v1 {
     /// The metadata key that names who asks.
     pub const ACTOR_KEY: &str = "quorate-actor";
 
+    /// The domain of the reasons in `google.rpc.ErrorInfo`.
+    pub const ERROR_DOMAIN: &str = "quorate";
+
     /// Descriptors for server reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));
 }

@@ -17,6 +17,7 @@ use prost::Message;
 use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
+use quorate::client::DECODE_LIMIT_BYTES;
 use quorate::client::new_request_id;
 use quorate::client::numbered_request_id;
 use quorate::client::request_id_of;
@@ -36,9 +37,14 @@ use tonic::Status;
 use tonic::Streaming;
 use tonic_types::pb;
 
+/// What a node takes in one message.
+const MESSAGE_BYTES: usize = 100_000;
+
 /// What a node does with one call.
 enum Act {
     Grant,
+    /// Grants with an answer of so many bytes.
+    Large(usize),
     Refuse(Status),
     Silence,
 }
@@ -94,6 +100,10 @@ impl Ledger for Node {
                 let granted = ReserveResponse { hold_id: 17, revision: 17, ..Default::default() };
                 Ok(Response::new(granted))
             }
+            Act::Large(bytes) => {
+                let granted = vec!["1".repeat(bytes)];
+                Ok(Response::new(ReserveResponse { hold_id: 17, granted, ..Default::default() }))
+            }
             Act::Refuse(status) => Err(status),
             Act::Silence => std::future::pending().await,
         }
@@ -101,6 +111,9 @@ impl Ledger for Node {
 
     async fn batch(&self, request: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
         let mut message = request.into_inner();
+        if message.encoded_len() > MESSAGE_BYTES {
+            return Err(too_large());
+        }
         let ids =
             message.commands.iter_mut().map(|command| request_id_of(command).cloned().expect("a command"));
         let ids: Vec<String> = if message.atomic { vec![message.request_id.clone()] } else { ids.collect() };
@@ -114,7 +127,7 @@ impl Ledger for Node {
             _ => BatchResult { tag: command.tag, revision: 9, ..Default::default() },
         });
         match act {
-            Act::Grant => {
+            Act::Grant | Act::Large(_) => {
                 Ok(Response::new(BatchResponse { results: results.collect(), ..Default::default() }))
             }
             Act::Refuse(status) => Err(status),
@@ -242,6 +255,18 @@ fn denial() -> (Status, Rejection) {
     (status, rejection)
 }
 
+/// What a node says that does not take a message as large.
+fn too_large() -> Status {
+    let malformed = rejection::Malformed { field: "message".into(), problem: "takes too much".into() };
+    let rejection = Rejection { reason: Some(Reason::Malformed(malformed)), omitted: 0 };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/quorate.v1.Rejection".into(),
+        value: rejection.encode_to_vec(),
+    };
+    let details = pb::Status { details: vec![any], ..Default::default() };
+    Status::with_details(Code::InvalidArgument, "message: too much", details.encode_to_vec().into())
+}
+
 fn no_leader() -> Act {
     Act::Refuse(Status::unavailable("no leader"))
 }
@@ -342,6 +367,36 @@ async fn a_refusal_of_one_node_is_no_answer_when_another_may_have_carried_out_th
         .await
         .expect_err("no answer");
     assert!(matches!(error, ClientError::Unknown { request_id: Some(_), .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_became_of_a_command_leaves_it_unknown() {
+    let acts = [
+        Act::Large(DECODE_LIMIT_BYTES + 1),
+        Act::Refuse(Status::resource_exhausted("more than this proxy takes")),
+        Act::Refuse(Status::permission_denied("not from there")),
+        Act::Refuse(Status::invalid_argument("from whom?")),
+    ];
+    for act in acts {
+        let node = Node::start(vec![act]).await;
+        let (client, request_id) = (client(&[&node], ClientOptions::default()), new_request_id());
+        let error = client.reserve(request_id, asked()).await.expect_err("it cannot be taken");
+        let known = matches!(&error, ClientError::Unknown { request_id: Some(id), .. } if *id == request_id);
+        assert!(known, "{error:?}");
+        assert_eq!(node.seen().len(), 1, "the next try would bring the same");
+        let granted = client.reserve(request_id, asked()).await.expect("the truth");
+        assert_eq!(granted.hold_id, 17);
+    }
+}
+
+#[tokio::test]
+async fn the_program_tells_the_request_id_when_it_cannot_take_the_answer() {
+    let node = Node::start(vec![Act::Large(DECODE_LIMIT_BYTES + 1)]).await;
+    let done = quorate(&node, &["reserve", "acme/ml:memory_gb=16", "--output", "json"]).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one JSON object");
+    assert_eq!(json["error"]["code"], "UNKNOWN_OUTCOME", "{json}");
+    assert_eq!(json["error"]["request_id"], node.seen()[0].request_id, "{json}");
 }
 
 #[tokio::test]
@@ -477,6 +532,24 @@ async fn the_program_shows_each_result_of_a_batch_and_exits_with_the_worst() {
     let objects: Vec<_> = objects.collect::<Result<_, _>>().expect("one JSON object per line");
     assert_eq!(objects.len(), 2, "{done:?}");
     assert_eq!(objects[1]["reason"], "DENIED");
+}
+
+#[tokio::test]
+async fn the_program_sends_a_batch_in_parts_that_the_server_takes_and_names_a_line_that_it_does_not() {
+    let node = Node::start(vec![]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("commands.jsonl");
+    let line = |bytes: usize| format!("{{\"reserve\": {{\"job\": \"{}\"}}}}\n", "x".repeat(bytes));
+    // Four lines of a quarter of what the node takes each, and one of more.
+    let lines = line(MESSAGE_BYTES / 4).repeat(4) + "\n" + &line(MESSAGE_BYTES);
+    std::fs::write(&file, lines).expect("written");
+    let done = quorate(&node, &["batch", "-f", file.to_str().expect("UTF-8")]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    assert_eq!(text(&done.stdout).lines().count(), 4, "{done:?}");
+    let said = text(&done.stderr);
+    assert!(said.contains("line 6: ") && said.contains("the 4 commands before it"), "{done:?}");
+    let ids: std::collections::BTreeSet<_> = node.seen().into_iter().map(|seen| seen.request_id).collect();
+    assert_eq!(ids.len(), 4, "each under its own id, however often it is sent");
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::stream;
-use quorate::clock::Clock as _;
+use prost::Message as _;
+use quorate::clock::Clock;
 use quorate::clock::SystemClock;
 use quorate::config::ClientSettings;
 use quorate::config::Config;
@@ -35,6 +38,16 @@ struct Bench {
     ledger: LedgerClient<Channel>,
     quotas: QuotasClient<Channel>,
     query: QueryClient<Channel>,
+    cluster: ClusterClient<Channel>,
+}
+
+/// The clock of the machine, set forward by so many milliseconds.
+struct SetClock(AtomicU64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
 }
 
 fn free_port() -> u16 {
@@ -86,6 +99,15 @@ fn rejection(status: &Status) -> v1::Rejection {
 
 impl Bench {
     async fn new() -> Self {
+        Self::of(4 << 20).await
+    }
+
+    /// One that takes messages of so many bytes.
+    async fn of(max_message_bytes: usize) -> Self {
+        Self::with(max_message_bytes, Arc::new(SystemClock)).await
+    }
+
+    async fn with(max_message_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let (client, peer) = (free_port(), free_port());
         let address = |port| format!("127.0.0.1:{port}");
         let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
@@ -93,7 +115,7 @@ impl Bench {
             cluster: "bench".into(),
             node_id: 1,
             data_dir: Default::default(),
-            client: ClientSettings { listen: address(client), max_message_bytes: 4 << 20 },
+            client: ClientSettings { listen: address(client), max_message_bytes },
             peer: PeerSettings { listen: address(peer) },
             members: vec![member],
             max_clock_step_ms: 60_000,
@@ -102,7 +124,7 @@ impl Bench {
         };
         let parts = server::Parts {
             store: Box::new(SimulatedStore::new(Disk::new(1))),
-            clock: Arc::new(SystemClock),
+            clock,
             net: Arc::new(TcpNet),
             rng: Arc::new(SystemRng),
         };
@@ -121,7 +143,8 @@ impl Bench {
         let mut bench = Self {
             ledger: LedgerClient::new(channel.clone()),
             quotas: QuotasClient::new(channel.clone()),
-            query: QueryClient::new(channel),
+            query: QueryClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel),
         };
         for path in ["acme", "acme/ml"] {
             let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
@@ -141,6 +164,41 @@ impl Bench {
         let request = v1::GetQuotaRequest { scope: scope.into(), resource: "instances".into() };
         self.query.get_quota(request).await.expect("a quota").into_inner().quota.expect("a quota")
     }
+}
+
+#[tokio::test]
+async fn the_status_of_a_node_shows_that_its_clock_is_refused() {
+    let clock = Arc::new(SetClock(AtomicU64::new(0)));
+    let mut bench = Bench::with(4 << 20, Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let status = async |bench: &mut Bench| {
+        bench.ledger.reserve(reserve("1")).await.expect("room");
+        let answer = bench.cluster.status(v1::StatusRequest::default()).await.expect("a status");
+        answer.into_inner().nodes.pop().expect("a node")
+    };
+    let right = status(&mut bench).await;
+    assert!(!right.clock_refused && right.problem.is_empty(), "{right:?}");
+    clock.0.store(5 * 3_600_000, Ordering::Relaxed);
+    let wrong = status(&mut bench).await;
+    assert!(wrong.clock_refused && wrong.problem.contains("clock is refused"), "{wrong:?}");
+    assert!(wrong.clock_ms - wrong.log_time_ms > 4 * 3_600_000, "{wrong:?}");
+    clock.0.store(0, Ordering::Relaxed);
+    let right = status(&mut bench).await;
+    assert!(!right.clock_refused && right.problem.is_empty(), "{right:?}");
+}
+
+#[tokio::test]
+async fn a_denial_says_in_words_when_it_fits() {
+    let mut bench = Bench::new().await;
+    let held = v1::ReserveRequest { ttl_ms: Some(600_000), ..reserve("6") };
+    let held = bench.ledger.reserve(held).await.expect("room").into_inner();
+    let denied = bench.ledger.reserve(reserve("6")).await.expect_err("no room");
+    let at = quorate::client::tell::utc(held.expires_at_ms);
+    let said =
+        format!("acme/ml  instances  hard limit 10, used 0, held 6, requested 6: short by 2; fits at {at}");
+    assert!(denied.message().starts_with("denied: ") && denied.message().contains(&said), "{denied:?}");
+    let details = denied.get_error_details();
+    let violations = &details.quota_failure().expect("a QuotaFailure").violations;
+    assert_eq!((violations.len(), violations[1].description.as_str()), (2, said.as_str()));
 }
 
 #[tokio::test]
@@ -207,6 +265,134 @@ async fn validate_only_tells_what_would_be_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn scopes_quotas_and_holds_are_found_page_by_page() {
+    let mut bench = Bench::new().await;
+    let scope = |number: u32| {
+        let label = ("even".to_owned(), number.is_multiple_of(2).to_string());
+        let policy = Some(v1::Policy { limit: limit("1"), ..Default::default() });
+        let quota = |resource: &str| v1::ResourcePolicy { resource: resource.into(), policy: policy.clone() };
+        v1::PlannedScope {
+            path: format!("acme/ml/{number}"),
+            labels: Some(v1::Labels { labels: [label].into() }),
+            quotas: vec![quota("instances"), quota("volumes")],
+            ..Default::default()
+        }
+    };
+    let plan = Some(v1::Plan { scopes: (10..35).map(scope).collect(), ..Default::default() });
+    let plan = v1::ApplyPlanRequest { request_id: id(), plan, validate_only: false };
+    bench.quotas.apply_plan(plan).await.expect("scopes");
+
+    let (mut found, mut token) = (Vec::new(), String::new());
+    loop {
+        let labels = [("even".to_owned(), "true".to_owned())].into();
+        let request = v1::ListScopesRequest { path: "acme".into(), page_size: 4, page_token: token, labels };
+        let page = bench.quotas.list_scopes(request).await.expect("a page").into_inner();
+        assert!(page.scopes.len() <= 4);
+        found.extend(page.scopes.into_iter().map(|scope| scope.path));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let even: Vec<_> = (10..35u32)
+        .filter(|number| number.is_multiple_of(2))
+        .map(|number| format!("acme/ml/{number}"))
+        .collect();
+    assert_eq!(found, even);
+
+    let (mut quotas, mut token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListQuotasRequest { scope: "acme/ml".into(), page_size: 7, page_token: token };
+        let page = bench.query.list_quotas(request).await.expect("a page").into_inner();
+        quotas.extend(page.quotas.into_iter().map(|quota| (quota.scope, quota.resource)));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(quotas.len(), 1 + 25 * 2);
+    assert!(quotas.is_sorted() && quotas.windows(2).all(|pair| pair[0] != pair[1]), "{quotas:?}");
+
+    for job in ["a", "b", "a", "b", "a"] {
+        bench.ledger.reserve(v1::ReserveRequest { job: job.into(), ..reserve("1") }).await.expect("room");
+    }
+    let (mut holds, mut token) = (0, String::new());
+    loop {
+        let request =
+            v1::ListHoldsRequest { job: "a".into(), page_size: 2, page_token: token, ..Default::default() };
+        let page = bench.query.list_holds(request).await.expect("a page").into_inner();
+        assert!(page.holds.iter().all(|hold| hold.job == "a"));
+        holds += page.holds.len();
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(holds, 3);
+    let request =
+        v1::ListScopesRequest { path: "acme/ml".into(), page_token: "acme/zoo".into(), ..Default::default() };
+    let refused = bench.quotas.list_scopes(request).await.expect_err("a token of another list");
+    assert_eq!(reason(&refused), "MALFORMED");
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_one_plan_is_exported_in_parts() {
+    let mut bench = Bench::new().await;
+    for below in ["acme", "acme/ml"] {
+        let scope = |number| v1::PlannedScope { path: format!("{below}/{number}"), ..Default::default() };
+        let plan = Some(v1::Plan { scopes: (0..5_000).map(scope).collect(), ..Default::default() });
+        let request = v1::ApplyPlanRequest { request_id: id(), plan, validate_only: false };
+        bench.quotas.apply_plan(request).await.expect("scopes");
+    }
+    let mut export = async |scope: &str, depth| {
+        let request = v1::ExportPlanRequest { scope: scope.into(), depth };
+        let exported = bench.quotas.export_plan(request).await;
+        exported.map(|exported| exported.into_inner().plan.expect("a plan").scopes)
+    };
+    for (scope, depth) in [("", None), ("acme", None), ("acme", Some(2))] {
+        let refused = export(scope, depth).await.expect_err("too large");
+        assert!(refused.message().contains("more than 8192"), "{refused:?}");
+    }
+    let paths = |scopes: Vec<v1::PlannedScope>| {
+        scopes.into_iter().map(|scope| scope.path).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(paths(export("", Some(0)).await.expect("the root")), ["acme".to_owned()].into());
+    let upper = export("acme", Some(1)).await.expect("the upper part");
+    assert!(!upper[0].quotas.is_empty(), "with its quotas");
+    let lower = export("acme/ml", None).await.expect("the lower part");
+    let (upper, lower) = (paths(upper), paths(lower));
+    assert_eq!((upper.len(), lower.len(), upper.intersection(&lower).count()), (5_002, 5_001, 1));
+}
+
+#[tokio::test]
+async fn what_an_answer_has_no_room_for_is_counted() {
+    let mut bench = Bench::new().await;
+    let labels = (0..16).map(|key| (format!("key-{key}"), "x".repeat(63))).collect();
+    let labels = Some(v1::Labels { labels });
+    let scope = |number| v1::PlannedScope {
+        path: format!("acme/{number}"),
+        labels: labels.clone(),
+        ..Default::default()
+    };
+    let plan = Some(v1::Plan { scopes: (0..3_000).map(scope).collect(), ..Default::default() });
+    let request = v1::ApplyPlanRequest { plan, validate_only: true, ..Default::default() };
+    // A client with the usual bound of 4 MiB.
+    let answer = bench.quotas.apply_plan(request).await.expect("a difference").into_inner();
+    assert_eq!(answer.changed, 3_000);
+    assert!(answer.would_write.len() > 1_000 && answer.would_write_omitted > 500, "{answer:?}");
+    assert_eq!(answer.would_write.len() as u32 + answer.would_write_omitted, answer.changed);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_bad_input_of_which_nothing_was_done() {
+    let mut bench = Bench::new().await;
+    let large = v1::ReserveRequest { job: "x".repeat(4 << 20), ..reserve("1") };
+    let refused = bench.ledger.reserve(large).await.expect_err("it is too large");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "MALFORMED"));
+    assert!(refused.message().contains("4194304 bytes"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn of_an_independent_batch_each_command_has_its_own_result() {
     let mut bench = Bench::new().await;
     let commands = vec![
@@ -239,7 +425,8 @@ async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
     let part = |amount| {
         command(0, Command::Reserve(v1::ReserveRequest { request_id: String::new(), ..reserve(amount) }))
     };
-    let batch = |commands| v1::BatchRequest { request_id: id(), atomic: true, commands };
+    let batch =
+        |commands| v1::BatchRequest { request_id: id(), atomic: true, commands, ..Default::default() };
     let failing = bench.ledger.batch(batch(vec![part("6"), part("6"), part("1")])).await;
     let results = failing.expect("results").into_inner().results;
     let told: Vec<_> = results.iter().map(|result| result.reason.as_str()).collect();
@@ -258,6 +445,107 @@ async fn an_atomic_batch_is_done_as_a_whole_or_not_at_all() {
     let named = vec![command(0, Command::Reserve(reserve("1")))];
     let refused = bench.ledger.batch(batch(named)).await.expect_err("a part has no id");
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_hold_can_be_asked_without_doing_it() {
+    let mut bench = Bench::new().await;
+    let hold_id = bench.ledger.reserve(reserve("6")).await.expect("room").into_inner().hold_id;
+    let before = (bench.revision().await, bench.quota("acme/ml").await);
+    let revision = before.0;
+    let validate_only = true;
+    let amount = |amount: &str| {
+        let (scope, resource) = ("acme/ml".into(), "instances".into());
+        vec![v1::HoldAmount { scope, resource, amount: amount.into() }]
+    };
+    let commit = v1::CommitRequest { hold_id, validate_only, ..Default::default() };
+    let commit = bench.ledger.commit(commit).await.expect("possible").into_inner();
+    assert_eq!((commit.revision, commit.would_write.len()), (revision, 1));
+    let release = v1::ReleaseRequest { hold_id, validate_only, ..Default::default() };
+    let release = bench.ledger.release(release).await.expect("possible").into_inner();
+    assert_eq!((release.revision, release.would_write[0].revision), (revision, revision + 1));
+    let renew = v1::RenewRequest { hold_id, ttl_ms: 1_000, validate_only, ..Default::default() };
+    let renew = bench.ledger.renew(renew).await.expect("possible").into_inner();
+    assert!(renew.expires_at_ms > 0 && renew.would_write.len() == 1);
+    let resize = |lines| v1::ResizeRequest { hold_id, lines, validate_only, ..Default::default() };
+    assert_eq!(
+        bench.ledger.resize(resize(amount("9"))).await.expect("room").into_inner().would_write.len(),
+        1
+    );
+    let denied = bench.ledger.resize(resize(amount("11"))).await.expect_err("no room");
+    assert_eq!(reason(&denied), "DENIED");
+    assert_eq!((bench.revision().await, bench.quota("acme/ml").await), before);
+    let command = Command::Release(v1::ReleaseRequest { hold_id, validate_only, ..Default::default() });
+    let batch = v1::BatchRequest { commands: vec![self::command(1, command)], ..Default::default() };
+    let results = bench.ledger.batch(batch).await.expect("results").into_inner().results;
+    assert_eq!(results[0].reason, "MALFORMED", "not in a batch");
+}
+
+#[tokio::test]
+async fn an_atomic_batch_can_be_asked_about_as_a_whole() {
+    let mut bench = Bench::new().await;
+    let before = (bench.revision().await, bench.quota("acme/ml").await);
+    let part = |amount| {
+        command(4, Command::Reserve(v1::ReserveRequest { request_id: String::new(), ..reserve(amount) }))
+    };
+    let ask =
+        |atomic, commands| v1::BatchRequest { atomic, commands, validate_only: true, ..Default::default() };
+    let fits = bench.ledger.batch(ask(true, vec![part("6"), part("4")])).await.expect("results").into_inner();
+    assert_eq!((fits.revision, fits.would_write.len()), (before.0, 2));
+    for result in &fits.results {
+        assert_eq!((result.tag, result.code, result.revision), (4, 0, before.0));
+        assert!(matches!(&result.result, Some(v1::batch_result::Result::Reserve(done)) if done.hold_id == 0));
+    }
+    let denied =
+        bench.ledger.batch(ask(true, vec![part("6"), part("6")])).await.expect("results").into_inner();
+    let told: Vec<_> = denied.results.iter().map(|result| result.reason.as_str()).collect();
+    assert_eq!((told, denied.would_write.len()), (vec!["NOT_APPLIED", "DENIED"], 0));
+    assert_eq!((bench.revision().await, bench.quota("acme/ml").await), before);
+    let refused = bench.ledger.batch(ask(false, vec![part("1")])).await.expect_err("each on its own");
+    assert_eq!(rejection(&refused).reason, {
+        let problem = "is for atomic batches; of this one each command would find another state";
+        let malformed = v1::rejection::Malformed { field: "validate_only".into(), problem: problem.into() };
+        Some(v1::rejection::Reason::Malformed(malformed))
+    });
+}
+
+#[tokio::test]
+async fn a_batch_of_any_size_that_a_message_has_is_decided() {
+    let mut bench = Bench::of(64 << 20).await;
+    let scope = format!("{0}/{0}", "x".repeat(60));
+    let line = v1::Line { scope, resource: "instances".into(), amount: "1".into(), ..Default::default() };
+    let reserve = v1::ReserveRequest { lines: vec![line; 64], ..Default::default() };
+    // As much as one message may have; with who asks and when it is more than waits in the log at once.
+    let commands = (64 << 20) / (reserve.encoded_len() + 64);
+    let one =
+        |tag| command(tag, Command::Reserve(v1::ReserveRequest { request_id: id(), ..reserve.clone() }));
+    let commands = (0..commands as u64).map(one).collect();
+    let mut request = tonic::Request::new(v1::BatchRequest { commands, ..Default::default() });
+    let actor = "x".repeat(128).parse().expect("an actor");
+    request.metadata_mut().insert(v1::ACTOR_KEY, actor);
+    let results = bench.ledger.batch(request).await.expect("results").into_inner().results;
+    assert!(results.len() > 6_000, "{}", results.len());
+    for result in results {
+        assert_eq!(result.reason, "UNKNOWN_SCOPE", "{}", result.message);
+    }
+}
+
+#[tokio::test]
+async fn a_preview_refuses_what_no_log_entry_has_room_for() {
+    let mut bench = Bench::of(64 << 20).await;
+    let labels = (0..16).map(|key| (format!("key-{key}"), "x".repeat(63))).collect();
+    let labels = Some(v1::Labels { labels });
+    let scope = |number| v1::PlannedScope {
+        path: format!("acme/{number}"),
+        labels: labels.clone(),
+        ..Default::default()
+    };
+    let plan = Some(v1::Plan { scopes: (0..4_000).map(scope).collect(), ..Default::default() });
+    for validate_only in [true, false] {
+        let request = v1::ApplyPlanRequest { request_id: id(), plan: plan.clone(), validate_only };
+        let refused = bench.quotas.apply_plan(request).await.expect_err("it is too large");
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "INVALID"));
+    }
 }
 
 #[tokio::test]

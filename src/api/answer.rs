@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use prost::Message as _;
+
 use super::call::Done;
 use super::call::Failure;
 use super::status;
@@ -11,6 +13,25 @@ use crate::ledger::Command;
 use crate::ledger::Granted;
 use crate::proto::v1;
 use crate::proto::v1::batch_result::Result as Answer;
+
+/// Most bytes that the events of a preview take. With as many warnings as there may be, an answer
+/// stays below the 4 MiB that clients take.
+const MAX_EVENTS: usize = 2 << 20;
+
+/// Keeps the first events that there is room for; returns how many go. None may be kept: that of a
+/// large tree that is deleted is larger than an answer.
+pub(super) fn cut_events(events: &mut Vec<v1::Event>) -> u32 {
+    let mut bytes = 0;
+    let fitting = events.iter().take_while(|event| {
+        // A tag and a length come before each.
+        bytes += event.encoded_len() + 5;
+        bytes <= MAX_EVENTS
+    });
+    let kept = fitting.count();
+    let gone = events.len() - kept;
+    events.truncate(kept);
+    u32::try_from(gone).expect("a request writes fewer than 2^32 events")
+}
 
 impl Done {
     fn version(&self) -> u64 {
@@ -48,8 +69,12 @@ impl Done {
         u32::try_from(self.grant.details().parts.len()).expect("a request has fewer than 2^32 parts")
     }
 
-    fn would_write(&mut self) -> Vec<v1::Event> {
-        self.preview.as_mut().map(|preview| std::mem::take(&mut preview.events)).unwrap_or_default()
+    /// What it would write, as many events as there is room for, and how many more there are.
+    fn would_write(&mut self) -> (Vec<v1::Event>, u32) {
+        let mut events =
+            self.preview.as_mut().map(|preview| std::mem::take(&mut preview.events)).unwrap_or_default();
+        let omitted = cut_events(&mut events);
+        (events, omitted)
     }
 }
 
@@ -76,57 +101,86 @@ impl From<Done> for v1::ReserveResponse {
 }
 
 impl From<Done> for v1::CommitResponse {
-    fn from(done: Done) -> Self {
+    fn from(mut done: Done) -> Self {
         let (warnings, warnings_omitted) = done.warnings();
-        Self { revision: done.revision, replayed: done.replayed, warnings, warnings_omitted }
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            revision: done.revision,
+            replayed: done.replayed,
+            warnings,
+            warnings_omitted,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 
 impl From<Done> for v1::ReleaseResponse {
-    fn from(done: Done) -> Self {
-        Self { revision: done.revision, replayed: done.replayed }
+    fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
+        Self { revision: done.revision, replayed: done.replayed, would_write, would_write_omitted }
     }
 }
 
 impl From<Done> for v1::RenewResponse {
-    fn from(done: Done) -> Self {
-        Self { expires_at_ms: done.expires_at_ms(), revision: done.revision, replayed: done.replayed }
+    fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            expires_at_ms: done.expires_at_ms(),
+            revision: done.revision,
+            replayed: done.replayed,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 
 impl From<Done> for v1::ResizeResponse {
-    fn from(done: Done) -> Self {
+    fn from(mut done: Done) -> Self {
         let (warnings, warnings_omitted) = done.warnings();
-        Self { revision: done.revision, replayed: done.replayed, warnings, warnings_omitted }
+        let (would_write, would_write_omitted) = done.would_write();
+        Self {
+            revision: done.revision,
+            replayed: done.replayed,
+            warnings,
+            warnings_omitted,
+            would_write,
+            would_write_omitted,
+        }
     }
 }
 
 impl From<Done> for v1::ScopeChangeResponse {
     fn from(mut done: Done) -> Self {
         let (warnings, warnings_omitted) = done.warnings();
+        let (would_write, would_write_omitted) = done.would_write();
         Self {
             revision: done.revision,
             replayed: done.replayed,
             warnings,
             warnings_omitted,
-            would_write: done.would_write(),
+            would_write,
+            would_write_omitted,
         }
     }
 }
 
 impl From<Done> for v1::RegisterResourceResponse {
     fn from(mut done: Done) -> Self {
-        Self { revision: done.revision, replayed: done.replayed, would_write: done.would_write() }
+        let (would_write, would_write_omitted) = done.would_write();
+        Self { revision: done.revision, replayed: done.replayed, would_write, would_write_omitted }
     }
 }
 
 impl From<Done> for v1::QuotaChangeResponse {
     fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
         Self {
             version: done.version(),
             revision: done.revision,
             replayed: done.replayed,
-            would_write: done.would_write(),
+            would_write,
+            would_write_omitted,
             quota: done.preview.and_then(|preview| preview.quota),
         }
     }
@@ -134,35 +188,41 @@ impl From<Done> for v1::QuotaChangeResponse {
 
 impl From<Done> for v1::TemplateChangeResponse {
     fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
         Self {
             version: done.version(),
             revision: done.revision,
             replayed: done.replayed,
-            would_write: done.would_write(),
+            would_write,
+            would_write_omitted,
         }
     }
 }
 
 impl From<Done> for v1::ApplyTemplateResponse {
     fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
         Self {
             template_version: done.template_version(),
             // The last part says that it was applied.
             changed: done.changed().saturating_sub(1),
             revision: done.revision,
             replayed: done.replayed,
-            would_write: done.would_write(),
+            would_write,
+            would_write_omitted,
         }
     }
 }
 
 impl From<Done> for v1::ApplyPlanResponse {
     fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
         Self {
             changed: done.changed(),
             revision: done.revision,
             replayed: done.replayed,
-            would_write: done.would_write(),
+            would_write,
+            would_write_omitted,
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use std::pin::Pin;
 
+use futures_util::FutureExt as _;
 use futures_util::Stream;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::Streaming;
@@ -17,12 +19,13 @@ use super::call;
 use super::call::Caller;
 use super::call::Done;
 use super::call::Failure;
+use super::call::Preview;
 use super::status;
 use crate::codec::command;
 use crate::ledger;
 use crate::ledger::Command;
+use crate::ledger::Grant;
 use crate::ledger::Malformed;
-use crate::ledger::Outcome;
 use crate::ledger::Rejection;
 use crate::proto::v1;
 
@@ -37,6 +40,10 @@ const MAX_EXPLAINED: usize = 4;
 
 /// How many commands of a stream are decided together.
 const CHUNK: usize = 1_024;
+
+/// How many bytes they take together, about: one that is larger comes alone or last. What a stream
+/// has in this node is bounded by it, as there may be thousands of streams.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// How many bytes each of so many results may take.
 fn share(results: usize) -> usize {
@@ -57,6 +64,10 @@ impl Api {
         if batch.atomic {
             return self.run_atomic(caller, batch).await;
         }
+        if batch.validate_only {
+            let problem = "is for atomic batches; of this one each command would find another state";
+            return Err(malformed(Malformed::new("validate_only", problem)));
+        }
         if !batch.request_id.is_empty() {
             let problem = "is for atomic batches; of this one each command has its own";
             return Err(malformed(Malformed::new("request_id", problem)));
@@ -73,7 +84,7 @@ impl Api {
         commands: Vec<v1::BatchCommand>,
         prefix: impl Fn(usize) -> String,
     ) -> Vec<v1::BatchResult> {
-        struct Asked {
+        struct Read {
             tag: u64,
             holders: usize,
             /// Its command, unless it is malformed.
@@ -88,12 +99,12 @@ impl Api {
                 requests.push(request);
                 command
             });
-            asked.push(Asked { tag, holders, command });
+            asked.push(Read { tag, holders, command });
         }
         let mut decided = self.node.decide_all(requests, caller.deadline).await.into_iter();
         let bytes = share(asked.len());
         let mut explained = 0;
-        let answered = asked.into_iter().map(|Asked { tag, holders, command }| {
+        let answered = asked.into_iter().map(|Read { tag, holders, command }| {
             let done = command.map_err(Failure::from).and_then(|command| {
                 let outcome = decided.next().expect("every request has a result")?;
                 let done = call::result(outcome)?;
@@ -117,64 +128,75 @@ impl Api {
         caller: &Caller,
         batch: v1::BatchRequest,
     ) -> Result<v1::BatchResponse, Status> {
-        let malformed = |error| status::malformed(&error);
-        let tags: Vec<u64> = batch.commands.iter().map(|command| command.tag).collect();
-        let holders: Vec<usize> = batch
-            .commands
-            .iter()
-            .map(|command| command.command.as_ref().map_or(0, call::holders_asked))
-            .collect();
-        let id = command::request_id(&batch.request_id).map_err(malformed)?;
-        let command = command::decode_batch(batch.commands).map_err(malformed)?;
+        let v1::BatchRequest { request_id, commands, validate_only, .. } = batch;
+        let asked: Vec<Asked> = commands.iter().map(Asked::of).collect();
+        let done = if validate_only {
+            self.look_at_all(caller, &request_id, commands).await
+        } else {
+            self.decide_together(caller, &request_id, commands).await
+        };
+        match done {
+            Ok((command, done)) => Ok(all_done(&asked, &command, done)),
+            Err(failure) => self.none_done(&asked, failure),
+        }
+    }
+
+    async fn decide_together(
+        &self,
+        caller: &Caller,
+        id: &str,
+        commands: Vec<v1::BatchCommand>,
+    ) -> Result<(Command, Done), Failure> {
+        let id = command::request_id(id)?;
+        let command = command::decode_batch(commands)?;
         let request = call::identified(caller, id, command.clone());
-        let outcome = self
-            .node
-            .decide(request, caller.deadline)
-            .await
-            .map_err(|error| status::of(&Failure::Failed(error)))?;
-        let Command::Batch(commands) = &command else {
-            unreachable!("a batch decodes to a batch");
+        let outcome = self.node.decide(request, caller.deadline).await?;
+        call::result(outcome).map(|done| (command, done))
+    }
+
+    async fn look_at_all(
+        &self,
+        caller: &Caller,
+        id: &str,
+        commands: Vec<v1::BatchCommand>,
+    ) -> Result<(Command, Done), Failure> {
+        let id = if id.is_empty() { None } else { Some(command::request_id(id)?) };
+        let command = command::decode_batch(commands)?;
+        self.look(caller, id, command.clone()).await.map(|done| (command, done))
+    }
+
+    /// The answer to a batch of which nothing took effect: which command was in the way, or a status
+    /// when it was none of them.
+    fn none_done(&self, asked: &[Asked], failure: Failure) -> Result<v1::BatchResponse, Status> {
+        let (revision, replayed, index, rejection) = match failure {
+            Failure::Rejected { rejection, holders, revision, replayed } => match *rejection {
+                Rejection::PartFailed { index, rejection, .. } => (revision, replayed, index, rejection),
+                other => {
+                    let rejection = Box::new(other);
+                    return Err(status::of(&Failure::Rejected { rejection, holders, revision, replayed }));
+                }
+            },
+            failure => return Err(status::of(&failure)),
         };
-        let Outcome { revision, replayed, verdict } = outcome;
-        let results = match verdict {
-            Ok(grant) => {
-                let parts = &grant.details().parts;
-                assert_eq!(parts.len(), tags.len(), "every command of a batch is a part");
-                // Each part is one event, and the last of them gives the whole its revision.
-                let first = revision + 1 - parts.len() as u64;
-                let each = tags.iter().zip(commands.commands()).zip(parts).zip(first..);
-                each.map(|(((tag, command), part), revision)| {
-                    let done = Done::new(part.clone(), revision, replayed);
-                    answer::done(*tag, command, done, share(tags.len()))
-                })
-                .collect()
-            }
-            Err(rejection) => {
-                let Rejection::PartFailed { index, rejection, .. } = *rejection else {
-                    let failure = Failure::Rejected { rejection, holders: Vec::new(), revision, replayed };
-                    return Err(status::of(&failure));
-                };
-                let failed = index as usize;
-                let failure = Failure::Rejected { rejection, holders: Vec::new(), revision, replayed };
-                let failure = self.explained(failure, holders[failed]);
-                let result = |(position, tag): (usize, &u64)| {
-                    if position == failed {
-                        answer::not_done(*tag, &failure, share(1))
-                    } else {
-                        answer::not_applied(*tag, failed, revision, replayed)
-                    }
-                };
-                tags.iter().enumerate().map(result).collect()
+        let failed = index as usize;
+        let failure = Failure::Rejected { rejection, holders: Vec::new(), revision, replayed };
+        let failure = self.explained(failure, asked[failed].holders);
+        let result = |(position, asked): (usize, &Asked)| {
+            if position == failed {
+                answer::not_done(asked.tag, &failure, share(1))
+            } else {
+                answer::not_applied(asked.tag, failed, revision, replayed)
             }
         };
-        Ok(v1::BatchResponse { results, revision, replayed })
+        let results = asked.iter().enumerate().map(result).collect();
+        Ok(v1::BatchResponse { results, revision, replayed, ..Default::default() })
     }
 
     /// The results of a stream of commands, in order. What has come while earlier ones were decided
     /// is decided together.
     pub(super) fn run_stream(&self, caller: Caller, commands: Streaming<v1::BatchCommand>) -> Results {
         let api = self.clone();
-        let results = commands.ready_chunks(CHUNK).then(move |chunk| {
+        let results = chunks(commands).then(move |chunk| {
             let api = api.clone();
             let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller.clone() };
             async move {
@@ -195,6 +217,66 @@ impl Api {
     }
 }
 
+/// What has come of a stream while nobody looked, in parts that are decided together.
+fn chunks<T: Message>(
+    commands: impl Stream<Item = Result<T, Status>> + Unpin,
+) -> impl Stream<Item = Vec<Result<T, Status>>> {
+    stream::unfold(commands, |mut commands| async move {
+        let mut chunk = vec![commands.next().await?];
+        let mut bytes = size(&chunk[0]);
+        while chunk.len() < CHUNK
+            && bytes < CHUNK_BYTES
+            && let Some(Some(command)) = commands.next().now_or_never()
+        {
+            bytes += size(&command);
+            chunk.push(command);
+        }
+        Some((chunk, commands))
+    })
+}
+
+fn size<T: Message>(command: &Result<T, Status>) -> usize {
+    command.as_ref().map_or(0, Message::encoded_len)
+}
+
+/// What a command of an atomic batch says besides what is to be done.
+struct Asked {
+    tag: u64,
+    /// How many holders it wants to be told of.
+    holders: usize,
+}
+
+impl Asked {
+    fn of(message: &v1::BatchCommand) -> Self {
+        let holders = message.command.as_ref().map_or(0, call::holders_asked);
+        Self { tag: message.tag, holders }
+    }
+}
+
+/// The answer to a batch that took effect, or would.
+fn all_done(asked: &[Asked], command: &Command, done: Done) -> v1::BatchResponse {
+    let Command::Batch(commands) = command else {
+        unreachable!("a batch decodes to a batch");
+    };
+    let Done { grant, revision, replayed, preview, .. } = done;
+    let parts = &grant.details().parts;
+    assert_eq!(parts.len(), asked.len(), "every command of a batch is a part");
+    let is_preview = preview.is_some();
+    let result = |(position, (asked, (command, part))): (usize, (&Asked, (&Command, &Grant)))| {
+        // Each part is one event, and the last of them gives the whole its revision. A preview has
+        // one for all, at which it was decided.
+        let later = if is_preview { 0 } else { (parts.len() - 1 - position) as u64 };
+        let mut done = Done::new(part.clone(), revision - later, replayed);
+        done.preview = is_preview.then(Preview::default);
+        answer::done(asked.tag, command, done, share(parts.len()))
+    };
+    let each = asked.iter().zip(commands.commands().iter().zip(parts));
+    let results = each.enumerate().map(result).collect();
+    let mut would_write = preview.map(|preview| preview.events).unwrap_or_default();
+    let would_write_omitted = answer::cut_events(&mut would_write);
+    v1::BatchResponse { results, revision, replayed, would_write, would_write_omitted }
+}
+
 /// A request from a command of a batch or a stream; `prefix` names it in errors.
 fn request(
     caller: &Caller,
@@ -210,4 +292,30 @@ fn request(
         let error = command::within(field, error);
         if prefix.is_empty() { error } else { command::within(prefix, error) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(bytes: usize) -> Result<v1::BatchCommand, Status> {
+        let reserve = v1::ReserveRequest { job: "x".repeat(bytes), ..Default::default() };
+        Ok(v1::BatchCommand { tag: 0, command: Some(command::Message::Reserve(reserve)) })
+    }
+
+    async fn lengths(commands: Vec<Result<v1::BatchCommand, Status>>) -> Vec<usize> {
+        chunks(stream::iter(commands)).map(|chunk| chunk.len()).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_decided_in_parts_of_bounded_number_and_bytes() {
+        let many = |bytes, count| (0..count).map(|_| command(bytes)).collect::<Vec<_>>();
+        assert_eq!(lengths(many(10, 2_500)).await, [1_024, 1_024, 452]);
+        assert_eq!(lengths(many(CHUNK_BYTES / 2, 5)).await, [2, 2, 1]);
+        assert_eq!(lengths(many(CHUNK_BYTES * 4, 3)).await, [1, 1, 1]);
+        let mut broken = many(10, 2);
+        broken.insert(1, Err(Status::internal("cut")));
+        assert_eq!(lengths(broken).await, [3]);
+        assert!(lengths(Vec::new()).await.is_empty());
+    }
 }

@@ -75,7 +75,7 @@ const MAX_WARNINGS: usize = 1 << 20;
 const MAX_EXPLAINED: usize = 3;
 
 /// What a command would do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Preview {
     pub events: Vec<v1::Event>,
     /// The quota it is about, as it would be.
@@ -180,11 +180,23 @@ impl Api {
             "" => None,
             id => Some(command::request_id(id)?),
         };
+        let command = command::decode(message)?;
+        let seen = self.look(caller, id, command).await;
+        seen.map_err(|failure| self.explained(failure, holders))
+    }
+
+    /// What a decoded command would do now.
+    pub(super) async fn look(
+        &self,
+        caller: &Caller,
+        id: Option<RequestId>,
+        command: Command,
+    ) -> Result<Done, Failure> {
         let request = ledger::Request {
             id: id.unwrap_or_default(),
             fingerprint: Default::default(),
             actor: Arc::clone(&caller.actor),
-            command: command::decode(message)?,
+            command,
         };
         let look = |state: &State, applied: &ledger::Applied| {
             let first = applied.events.first().expect("every decision is an event");
@@ -198,8 +210,7 @@ impl Api {
                 Err(rejection) => Err(Failure::rejected(rejection, before, false)),
             }
         };
-        let seen = self.node.preview_with(&request, caller.deadline, look).await?;
-        seen.map_err(|failure| self.explained(failure, holders))
+        self.node.preview_with(&request, caller.deadline, look).await?
     }
 }
 

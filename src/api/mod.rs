@@ -7,8 +7,9 @@
 //! | `ledger`, `batch` | reserving and giving back; many commands at once |
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
-//! | `page` | pages of lists |
-//! | `status`, `explain` | the one map from rejections to statuses; rejections in words |
+//! | `page`, `walk` | pages of lists; scopes in order, from any place on |
+//! | `status` | the one map from rejections to statuses |
+//! | `too_large` | messages that are refused before anybody reads them |
 //!
 //! Bad input is refused here with the field named, before anything is proposed.
 
@@ -17,12 +18,13 @@ mod batch;
 mod call;
 mod cluster;
 mod events;
-mod explain;
 mod ledger;
 mod page;
 mod query;
 mod quotas;
 mod status;
+mod too_large;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +60,7 @@ pub fn services(node: &Arc<Node>, max_message_bytes: usize) -> Routes {
         .add_service(
             v1::cluster_server::ClusterServer::new(api).max_decoding_message_size(max_message_bytes),
         );
-    routes.routes()
+    too_large::explained(routes.routes(), max_message_bytes)
 }
 
 /// Answers clients.

@@ -4,6 +4,7 @@
 use tonic::Status;
 
 use super::status;
+use super::walk::Walk;
 use crate::codec::command;
 use crate::ledger::Malformed;
 use crate::ledger::Path;
@@ -17,6 +18,9 @@ const DEFAULT: usize = 100;
 /// Most items per page.
 const MOST: usize = 1_000;
 
+/// Most things that are looked at for a page.
+const MOST_LOOKED_AT: usize = 10_000;
+
 /// How many items a page may have.
 pub(super) fn size(asked: u32) -> Result<usize, Status> {
     match asked as usize {
@@ -29,21 +33,25 @@ pub(super) fn size(asked: u32) -> Result<usize, Status> {
     }
 }
 
-/// One page of items, encoded, with the token of the next; "" when this was the last.
+/// One page of what is wanted, encoded, with the token of the next; "" when this was the last. A page
+/// ends after so many things that were looked at, too: the ledger waits meanwhile.
 pub(super) fn take<I, T>(
     mut items: impl Iterator<Item = I>,
     size: usize,
-    encode: impl Fn(&I) -> T,
+    wanted: impl Fn(&I) -> Option<T>,
     token: impl Fn(&I) -> String,
 ) -> (Vec<T>, String) {
     let mut page = Vec::new();
-    let mut last = String::new();
-    for item in items.by_ref().take(size) {
-        page.push(encode(&item));
-        last = token(&item);
+    let mut last = None;
+    for item in items.by_ref().take(MOST_LOOKED_AT) {
+        page.extend(wanted(&item));
+        last = Some(item);
+        if page.len() == size {
+            break;
+        }
     }
     let more = items.next().is_some();
-    (page, if more { last } else { String::new() })
+    (page, last.filter(|_| more).as_ref().map(token).unwrap_or_default())
 }
 
 /// The scopes at and below a path ("" for all), after the one in the token.
@@ -52,22 +60,37 @@ pub(super) fn scopes<'a>(
     path: &str,
     token: &str,
 ) -> Result<Box<dyn Iterator<Item = &'a Scope> + 'a>, Status> {
-    let all: Box<dyn Iterator<Item = &'a Scope>> = match within(path)? {
-        None => Box::new(state.trees().flat_map(|tree| state.subtree(tree.id))),
-        Some(path) => match state.scope_at(&path) {
-            Some(scope) => Box::new(state.subtree(scope.id)),
-            None => {
-                let rejection = Rejection::UnknownScopes(vec![path]);
-                return Err(status::rejected(&rejection, state.revision()));
-            }
-        },
+    let after = match token {
+        "" => None,
+        token => Some(command::path("page_token", token).map_err(|error| status::malformed(&error))?),
     };
-    if token.is_empty() {
-        return Ok(all);
-    }
-    let after = command::path("page_token", token).map_err(|error| status::malformed(&error))?;
-    // Segment by segment: that is the order of the walk.
-    Ok(Box::new(all.skip_while(move |scope| scope.path.segments().le(after.segments()))))
+    scopes_after(state, path, after)
+}
+
+/// The scopes at and below a path ("" for all), after another one.
+pub(super) fn scopes_after<'a>(
+    state: &'a State,
+    path: &str,
+    after: Option<Path>,
+) -> Result<Box<dyn Iterator<Item = &'a Scope> + 'a>, Status> {
+    let Some(path) = within(path)? else {
+        let trees = state.trees_from(after.as_ref().map_or("", Path::tree));
+        return Ok(Box::new(trees.flat_map(move |tree| match &after {
+            Some(after) if after.is_within(&tree.path) => Walk::after(state, tree, after),
+            _ => Walk::whole(state, tree),
+        })));
+    };
+    let Some(scope) = state.scope_at(&path) else {
+        return Err(status::rejected(&Rejection::UnknownScopes(vec![path]), state.revision()));
+    };
+    Ok(Box::new(match after {
+        None => Walk::whole(state, scope),
+        Some(after) if after.is_within(&path) => Walk::after(state, scope, &after),
+        Some(_) => {
+            let problem = format!("is of another list: it is not within {path}");
+            return Err(status::malformed(&Malformed::new("page_token", problem)));
+        }
+    }))
 }
 
 /// The path a list is restricted to; `None` for none.
@@ -76,4 +99,25 @@ pub(super) fn within(path: &str) -> Result<Option<Path>, Status> {
         return Ok(None);
     }
     command::path("scope", path).map(Some).map_err(|error| status::malformed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_after_what_was_looked_at_and_the_next_goes_on() {
+        let list = |from: usize, to: usize, wanted: usize| {
+            let wanted = move |number: &usize| number.is_multiple_of(wanted).then_some(*number);
+            take(from..to, 3, wanted, ToString::to_string)
+        };
+        assert_eq!(list(1, 10, 2), (vec![2, 4, 6], "6".to_owned()));
+        assert_eq!(list(7, 10, 2), (vec![8], String::new()));
+        assert_eq!(list(1, 7, 2), (vec![2, 4, 6], String::new()));
+        assert_eq!(list(1, 1, 2), (vec![], String::new()));
+        // Far apart: a page may be empty, and says where to go on.
+        let (first, token) = list(1, 30_000, 25_000);
+        assert_eq!((first, token.as_str()), (vec![], "10000"));
+        assert_eq!(list(20_001, 30_000, 25_000), (vec![25_000], String::new()));
+    }
 }

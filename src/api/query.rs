@@ -1,7 +1,5 @@
 //! Linearizable reads of quotas and holds.
 
-use std::cmp::Ordering;
-
 use tonic::Request;
 use tonic::Response;
 use tonic::Status;
@@ -16,24 +14,36 @@ use crate::ledger::Malformed;
 use crate::ledger::Path;
 use crate::ledger::Rejection;
 use crate::ledger::ResourceId;
+use crate::ledger::Scope;
 use crate::ledger::State;
 use crate::ledger::hold::Tags;
 use crate::ledger::rejection::QuotaName;
+use crate::ledger::scope::Account;
 use crate::proto::v1;
 use crate::proto::v1::query_server::Query;
 
-/// The last quota of the page before: "path:resource number"; `None` for the first page.
-fn quota_token(token: &str) -> Result<Option<(Path, ResourceId)>, Status> {
+/// How far the page before came: a scope, and the number of the resource there, if one was looked at:
+/// "path:number" or "path:". `None` for the first page.
+fn quota_token(token: &str) -> Result<Option<(Path, Option<ResourceId>)>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    token
-        .rsplit_once(':')
-        .and_then(|(path, resource)| {
-            let path = command::path("page_token", path).ok()?;
-            Some(Some((path, ResourceId(resource.parse().ok()?))))
-        })
-        .ok_or_else(|| status::malformed(&Malformed::new("page_token", "is not one this server gave")))
+    let parse = |(path, resource): (&str, &str)| {
+        let path = command::path("page_token", path).ok()?;
+        let resource = match resource {
+            "" => None,
+            number => Some(ResourceId(number.parse().ok()?)),
+        };
+        Some((path, resource))
+    };
+    let parsed = token.rsplit_once(':').and_then(parse).map(Some);
+    parsed.ok_or_else(|| status::malformed(&Malformed::new("page_token", "is not one this server gave")))
+}
+
+/// The scope, and then what is counted there after a resource.
+fn looked_at(scope: &Scope, after: Option<ResourceId>) -> impl Iterator<Item = (&Scope, Option<&Account>)> {
+    let accounts = scope.accounts().iter().filter(move |account| Some(account.resource) > after);
+    std::iter::once(None).chain(accounts.map(Some)).map(move |account| (scope, account))
 }
 
 /// Which holds are wanted: those that pass everything that is said.
@@ -101,27 +111,19 @@ impl Query for Api {
         self.linearize(&request).await?;
         let request = request.into_inner();
         let state = self.node.state();
-        let after = quota_token(&request.page_token)?;
-        let quotas = page::scopes(&state, &request.scope, "")?
-            .flat_map(|scope| scope.accounts().iter().map(move |account| (scope, account)))
-            .filter(|(_, account)| account.quota.is_some())
-            .skip_while(|(scope, account)| {
-                after.as_ref().is_some_and(|(path, resource)| {
-                    // Segment by segment: that is the order of the walk.
-                    match scope.path.segments().cmp(path.segments()) {
-                        Ordering::Less => true,
-                        Ordering::Equal => account.resource <= *resource,
-                        Ordering::Greater => false,
-                    }
-                })
-            });
+        let (path, resource) = quota_token(&request.page_token)?.unzip();
+        // What is left of the scope in which the page before ended, and then those after it.
+        let rest = path.as_ref().and_then(|path| state.scope_at(path));
+        let rest = rest.into_iter().flat_map(|scope| looked_at(scope, resource.flatten()).skip(1));
+        let scopes = page::scopes_after(&state, &request.scope, path.clone())?;
         let (quotas, next_page_token) = page::take(
-            quotas,
+            rest.chain(scopes.flat_map(|scope| looked_at(scope, None))),
             size,
+            |(scope, account)| view::quota(&state, scope, account.as_ref()?.resource),
             |(scope, account)| {
-                view::quota(&state, scope, account.resource).expect("only accounts with a quota are listed")
+                let resource = account.map(|account| account.resource.0.to_string()).unwrap_or_default();
+                format!("{}:{resource}", scope.path)
             },
-            |(scope, account)| format!("{}:{}", scope.path, account.resource.0),
         );
         Ok(Response::new(v1::ListQuotasResponse { quotas, next_page_token, revision: state.revision() }))
     }
@@ -162,9 +164,12 @@ impl Query for Api {
             let rejection = Rejection::UnknownScopes(vec![path.clone()]);
             return Err(status::rejected(&rejection, state.revision()));
         }
-        let holds = state.holds_from(from).filter(|hold| filter.passes(&state, hold));
-        let (holds, next_page_token) =
-            page::take(holds, size, |hold| view::hold(&state, hold), |hold| hold.id.to_string());
+        let (holds, next_page_token) = page::take(
+            state.holds_from(from),
+            size,
+            |hold| filter.passes(&state, hold).then(|| view::hold(&state, hold)),
+            |hold| hold.id.to_string(),
+        );
         Ok(Response::new(v1::ListHoldsResponse { holds, next_page_token, revision: state.revision() }))
     }
 }

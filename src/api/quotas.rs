@@ -17,7 +17,8 @@ use crate::ledger::ScopeId;
 use crate::ledger::State;
 use crate::ledger::command::MAX_BATCH;
 use crate::ledger::drift::drift;
-use crate::ledger::export::export;
+use crate::ledger::export::export_to;
+use crate::ledger::export::is_at_most;
 use crate::proto::v1;
 use crate::proto::v1::quotas_server::Quotas;
 
@@ -171,9 +172,14 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let request = request.into_inner();
         let state = self.node.state();
+        let labels = command::labels("labels", request.labels).map_err(|error| status::malformed(&error))?;
         let scopes = page::scopes(&state, &request.path, &request.page_token)?;
-        let (scopes, next_page_token) =
-            page::take(scopes, size, |scope| view::scope(scope), |scope| scope.path.to_string());
+        let (scopes, next_page_token) = page::take(
+            scopes,
+            size,
+            |scope| scope.labels.include(&labels).then(|| view::scope(scope)),
+            |scope| scope.path.to_string(),
+        );
         Ok(Response::new(v1::ListScopesResponse { scopes, next_page_token, revision: state.revision() }))
     }
 
@@ -222,7 +228,7 @@ impl Quotas for Api {
         let (templates, next_page_token) = page::take(
             templates,
             size,
-            |template| view::template(&state, template),
+            |template| Some(view::template(&state, template)),
             |template| template.name.to_string(),
         );
         let revision = state.revision();
@@ -237,13 +243,12 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let request = request.into_inner();
         let state = self.node.state();
-        let drifts = page::scopes(&state, &request.scope, &request.page_token)?
-            .filter_map(|scope| drift(&state, scope.id));
+        let scopes = page::scopes(&state, &request.scope, &request.page_token)?;
         let (drifts, next_page_token) = page::take(
-            drifts,
+            scopes,
             size,
-            |drift| view::drift(&state, drift),
-            |drift| state.scope(drift.scope).path.to_string(),
+            |scope| drift(&state, scope.id).map(|drift| view::drift(&state, &drift)),
+            |scope| scope.path.to_string(),
         );
         Ok(Response::new(v1::GetDriftResponse { drifts, next_page_token, revision: state.revision() }))
     }
@@ -255,15 +260,16 @@ impl Quotas for Api {
         self.linearize(&request).await?;
         let state = self.node.state();
         let within = scope_at(&state, &request.get_ref().scope)?;
-        let exported = export(&state, within);
-        if exported.size() > MAX_BATCH {
+        let depth = request.get_ref().depth.map_or(usize::MAX, |depth| depth as usize);
+        // Counted before anything is copied: the ledger waits meanwhile.
+        if !is_at_most(&state, within, depth, MAX_BATCH) {
             let problem = format!(
-                "leads to a plan of {} things; a plan names at most {MAX_BATCH}: export a smaller part",
-                exported.size()
+                "leads to a plan of more than {MAX_BATCH} things, the most that a plan names: export it \
+                 with a depth, and what is further down scope by scope"
             );
             return Err(status::malformed(&Malformed::new("scope", problem)));
         }
-        let plan = Some(plan::encode(&exported));
+        let plan = Some(plan::encode(&export_to(&state, within, depth)));
         Ok(Response::new(v1::ExportPlanResponse { plan, revision: state.revision() }))
     }
 }

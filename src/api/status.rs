@@ -1,8 +1,8 @@
 //! The one map from rejections to gRPC statuses, and what clients are told of everything else.
 //!
 //! Every rejection carries three details: `google.rpc.ErrorInfo` (a reason for programs, with the
-//! revision when the ledger decided it), the `google.rpc` message its code asks for, and `quorate.v1.Rejection` with
-//! everything there is to say.
+//! revision when the ledger decided it), the `google.rpc` message its code asks for, and
+//! `quorate.v1.Rejection` with everything there is to say.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,16 +15,20 @@ use tonic_types::ErrorDetails;
 use tonic_types::StatusExt as _;
 
 use super::call::Failure;
-use super::explain::explain;
-use super::explain::explain_blocking;
+use crate::codec::rejection::encode;
+use crate::codec::rejection::encode_blocking;
 use crate::codec::rejection::shorten;
+use crate::codec::tell;
 use crate::ledger::Malformed;
 use crate::ledger::Rejection;
 use crate::ledger::rejection::Blocking;
 use crate::node::Error;
 use crate::node::ErrorKind;
+use crate::proto::v1::ERROR_DOMAIN as DOMAIN;
 
-const DOMAIN: &str = "quorate";
+/// The reason of bad input.
+const MALFORMED: &str = "MALFORMED";
+
 const REJECTION: &str = "type.googleapis.com/quorate.v1.Rejection";
 
 /// Bounds of what an answer says. It travels in HTTP/2 headers, of which clients take as little as
@@ -47,13 +51,20 @@ pub(super) struct Told {
 
 /// What a caller is told, in at most so many characters.
 pub(super) fn told(failure: &Failure, characters: usize) -> Told {
-    let (code, reason, message) = match failure {
-        Failure::Malformed(error) => {
-            let rejection = Rejection::Malformed(error.clone());
-            (code(&rejection), reason(&rejection), explain(&rejection))
+    let (code, reason) = match failure {
+        Failure::Malformed(_) => (Code::InvalidArgument, MALFORMED),
+        Failure::Rejected { rejection, .. } => (code(rejection), reason(rejection)),
+        Failure::Failed(error) => (error.kind.code(), failure_reason(error.kind)),
+    };
+    let message = match failure {
+        Failure::Malformed(error) => tell::sentence(&encode(&Rejection::Malformed(error.clone()))),
+        Failure::Rejected { rejection, .. } => {
+            let mut rejection = encode(rejection);
+            // What is not told need not be put into words; a word takes more than what it tells of.
+            shorten(&mut rejection, characters);
+            tell::sentence(&rejection)
         }
-        Failure::Rejected { rejection, .. } => (code(rejection), reason(rejection), explain(rejection)),
-        Failure::Failed(error) => (error.kind.code(), failure_reason(error.kind), error.problem.clone()),
+        Failure::Failed(error) => error.problem.clone(),
     };
     Told { code, reason, message: shortened(&message, characters) }
 }
@@ -137,7 +148,7 @@ fn quota_failure(blocking: &[Blocking]) -> ErrorDetails {
     let mut details = ErrorDetails::new();
     for blocking in blocking.iter().take(MAX_VIOLATIONS) {
         let subject = format!("{}:{}", blocking.quota.scope, blocking.quota.resource);
-        let description = shortened(&explain_blocking(blocking), MAX_TEXT);
+        let description = shortened(&tell::blocking_text(&encode_blocking(blocking), None), MAX_TEXT);
         details.add_quota_failure_violation(shortened(&subject, MAX_TEXT), description);
     }
     details
@@ -194,7 +205,7 @@ fn code(rejection: &Rejection) -> Code {
 
 fn reason(rejection: &Rejection) -> &'static str {
     match rejection {
-        Rejection::Malformed(_) => "MALFORMED",
+        Rejection::Malformed(_) => MALFORMED,
         Rejection::UnknownScopes(_) => "UNKNOWN_SCOPE",
         Rejection::UnknownResources(_) => "UNKNOWN_RESOURCE",
         Rejection::UnknownQuotas(_) => "UNKNOWN_QUOTA",

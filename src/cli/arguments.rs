@@ -127,6 +127,16 @@ pub(super) fn limit(text: &str) -> Result<v1::Limit, String> {
     Ok(v1::Limit { limit: Some(limit) })
 }
 
+/// The limit of an override: an amount or `unlimited`.
+pub(super) fn limit_meanwhile(text: &str) -> Result<v1::Limit, String> {
+    match limit(text)?.limit {
+        Some(v1::limit::Limit::Inherit(_)) => {
+            Err("an override says a limit: write an amount such as 20 or 0.5, or 'unlimited'".to_owned())
+        }
+        limit => Ok(v1::Limit { limit }),
+    }
+}
+
 /// A signed amount, `5`, `+5` or `-2.5`. Returned as the ledger reads it: without a plus.
 pub(super) fn delta(text: &str) -> Result<String, String> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -247,6 +257,13 @@ mod tests {
         for bad in ["", "-1", "none", "1.", ".5", "1,5", "∞"] {
             assert!(limit(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_limit_of_an_override_is_no_inheritance() {
+        assert_eq!(limit_meanwhile("5"), limit("5"));
+        assert_eq!(limit_meanwhile("unlimited"), limit("unlimited"));
+        assert!(limit_meanwhile("inherit").expect_err("no limit").contains("'unlimited'"));
     }
 
     #[test]

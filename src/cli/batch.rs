@@ -16,19 +16,24 @@ use super::failure::rejected_code;
 use super::failure::worst;
 use super::output::one_line;
 use super::output::replayed;
-use super::rejection;
+use super::preview::changes;
 use super::reserve::granted;
 use crate::client::ClientError;
 use crate::client::code_name;
 use crate::client::number_commands;
+use crate::client::tell;
 use crate::client::v1;
 use crate::client::v1::batch_result::Result as Answer;
+use crate::client::v1::rejection::Reason;
 
 /// How many commands of an independent batch are sent at once.
 const CHUNK: usize = 1_000;
 
 /// How many bytes they may take together; servers take 4 MiB unless they are told otherwise.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How many bytes one of them may take on any server.
+const COMMAND_BYTES: usize = 4 << 20;
 
 /// What the server says of a command that was not carried out because another was not.
 const NOT_APPLIED: &str = "NOT_APPLIED";
@@ -37,13 +42,14 @@ const HELP: &str = "\
 Each line of the file is one command as JSON, as in the message BatchCommand of
 proto/quorate/v1/ledger.proto; empty lines are skipped:
 
-  {\"reserve\": {\"lines\": [{\"scope\": \"acme/ml\", \"resource\": \"memory_gb\", \"amount\": \"16\"}], \"ttl_ms\": 600000}}
+  {\"reserve\": {\"lines\": [{\"scope\": \"acme/ml\", \"resource\": \"vcpus\", \"amount\": 16}]}}
   {\"release\": {\"hold_id\": 17}}
-  {\"set_quota\": {\"scope\": \"acme\", \"resource\": \"vcpus\", \"policy\": {\"limit\": {\"amount\": \"64\"}}}}
+  {\"set_quota\": {\"scope\": \"acme\", \"resource\": \"vcpus\", \"policy\": {\"limit\": 64}}}
 
 Each command is decided on its own, in the order of the file, under its own request id: one in the
 file, or one made from --request-id and its position. With --atomic all take effect or none, under
-the one request id. Repeating a batch under its request id, with the same file, does nothing twice.
+the one request id: a line must not have its own. A command takes at most 4 MiB, and so do all of an
+atomic batch together. Repeating a batch under its request id, with the same file, does nothing twice.
 
 One result is shown for each command, in order. The exit code is that of the worst: 1 before 2
 before 4 before 3.";
@@ -57,37 +63,92 @@ pub struct BatchArgs {
     /// All commands take effect or none; at most 8192
     #[arg(long)]
     atomic: bool,
+    #[command(flatten)]
+    preview: WholePreview,
+}
+
+/// Only of a batch as a whole: each command on its own would find what those before it left.
+#[derive(Debug, Default, Clone, Copy, Args)]
+struct WholePreview {
+    /// Say what would be done, or why it would be refused, and change nothing
+    #[arg(long, requires = "atomic")]
+    preview: bool,
+}
+
+impl WholePreview {
+    /// Says that nothing was done, and what would be: scripts find it in each result.
+    fn note(self, context: &mut Context<'_>, response: &v1::BatchResponse) -> Result<(), Failure> {
+        if self.preview && !context.output.is_json() {
+            let changes = changes(&response.would_write, response.would_write_omitted);
+            let revision = response.revision;
+            let text = match changes.as_str() {
+                "" => format!("nothing was changed, and nothing would be; at revision {revision}"),
+                _ => format!("nothing was changed; at revision {revision} this would be done:\n{changes}"),
+            };
+            context.output.line(text.trim_end())?;
+        }
+        Ok(())
+    }
 }
 
 impl BatchArgs {
+    pub(super) fn has_request_id(&self) -> bool {
+        !self.preview.preview
+    }
+
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let mut commands = commands(&document::text_of(&self.file)?)
-            .map_err(|problem| Failure::Usage(format!("{}, {problem}", self.file.display())))?;
+        let named = |problem| Failure::Usage(format!("{}, {problem}", self.file.display()));
+        let Lines { mut commands, numbers } = lines(&document::text_of(&self.file)?).map_err(named)?;
         let mut shown = Shown::default();
         if self.atomic {
-            let message = v1::BatchRequest { atomic: true, commands: commands.clone(), ..Default::default() };
+            let message = v1::BatchRequest {
+                atomic: true,
+                commands: commands.clone(),
+                validate_only: self.preview.preview,
+                ..Default::default()
+            };
             let response = context.client.batch(context.request_id, message).await?;
             show(context, 0, &commands, &response.results, &mut shown)?;
+            self.preview.note(context, &response)?;
         } else {
             // Numbered over all chunks, so that a repeat of the file is a repeat of each command.
             number_commands(context.request_id, 0, &mut commands);
-            let mut sent = 0;
+            let (mut sent, mut most) = (0, CHUNK);
             while sent < commands.len() {
-                let chunk = &commands[sent..sent + chunk(&commands[sent..])];
+                let chunk = &commands[sent..sent + chunk(&commands[sent..], most)];
                 let message = v1::BatchRequest { commands: chunk.to_vec(), ..Default::default() };
-                let response = context.client.batch(context.request_id, message).await?;
-                show(context, sent, chunk, &response.results, &mut shown)?;
-                sent += chunk.len();
+                match context.client.batch(context.request_id, message).await {
+                    Ok(response) => {
+                        show(context, sent, chunk, &response.results, &mut shown)?;
+                        sent += chunk.len();
+                    }
+                    // The server takes less than others do: it has read nothing of it.
+                    Err(error) if is_too_large(&error) && chunk.len() > 1 => most = chunk.len() / 2,
+                    Err(error) if is_too_large(&error) => {
+                        let problem = format!(
+                            "line {}: {error}; the {sent} commands before it were carried out as shown",
+                            numbers[sent]
+                        );
+                        return Err(named(problem));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         shown.verdict(context.request_id)
     }
 }
 
+/// Whether a server says that it does not take messages as large.
+fn is_too_large(error: &ClientError) -> bool {
+    let ClientError::Rejected { rejection: Some(rejection), .. } = error else { return false };
+    matches!(&rejection.reason, Some(Reason::Malformed(malformed)) if malformed.field == "message")
+}
+
 /// How many of these commands are sent next: at least one.
-fn chunk(commands: &[v1::BatchCommand]) -> usize {
+fn chunk(commands: &[v1::BatchCommand], most: usize) -> usize {
     let mut bytes = 0;
-    let fitting = commands.iter().take(CHUNK).take_while(|command| {
+    let fitting = commands.iter().take(most).take_while(|command| {
         bytes += command.encoded_len();
         bytes <= CHUNK_BYTES
     });
@@ -119,18 +180,31 @@ impl Shown {
     }
 }
 
-/// The commands of a file.
-fn commands(text: &str) -> Result<Vec<v1::BatchCommand>, String> {
-    let mut commands = Vec::new();
+/// The commands of a file, and in which line each is.
+#[derive(Debug, Default)]
+struct Lines {
+    commands: Vec<v1::BatchCommand>,
+    numbers: Vec<usize>,
+}
+
+fn lines(text: &str) -> Result<Lines, String> {
+    let mut lines = Lines::default();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let command: v1::BatchCommand =
             document::parse_json(line).map_err(|problem| format!("line {number}: {problem}"))?;
         if command.command.is_none() {
             return Err(format!("line {number}: there is no command in it"));
         }
-        commands.push(command);
+        let bytes = command.encoded_len();
+        if bytes > COMMAND_BYTES {
+            return Err(format!(
+                "line {number}: the command takes {bytes} bytes, and at most {COMMAND_BYTES} are possible"
+            ));
+        }
+        lines.commands.push(command);
+        lines.numbers.push(number);
     }
-    if commands.is_empty() { Err("line 1: there are no commands".to_owned()) } else { Ok(commands) }
+    if lines.commands.is_empty() { Err("line 1: there are no commands".to_owned()) } else { Ok(lines) }
 }
 
 fn show(
@@ -173,8 +247,8 @@ fn is_unknown(result: &v1::BatchResult) -> bool {
 fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64) -> String {
     match &result.result {
         Some(Answer::Rejection(rejection)) => {
-            let reasons = rejection::reasons_at(rejection, Some(now_ms));
-            format!("{}: {}", rejection::label(rejection), reasons.join(" | "))
+            let reasons = tell::reasons_at(rejection, Some(now_ms));
+            format!("{}: {}", tell::label(rejection), reasons.join(" | "))
         }
         Some(Answer::Reserve(response)) => {
             let reserve = match &command.command {
@@ -199,7 +273,7 @@ fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::rejection::tests::denied;
+    use crate::client::tell::tests::denied;
 
     fn failed(code: Code, reason: &str) -> v1::BatchResult {
         v1::BatchResult { code: code as i32, reason: reason.into(), ..Default::default() }
@@ -209,8 +283,8 @@ mod tests {
     fn each_line_is_a_command() {
         let text =
             "{\"release\": {\"hold_id\": 17}}\n\n{\"tag\": 9, \"renew\": {\"hold_id\": 3, \"ttl_ms\": 5}}\n";
-        let commands = commands(text).expect("two commands");
-        assert_eq!(commands.len(), 2);
+        let Lines { commands, numbers } = lines(text).expect("two commands");
+        assert_eq!(numbers, [1, 3]);
         assert_eq!(commands[1].tag, 9);
     }
 
@@ -224,9 +298,21 @@ mod tests {
             ("\n \n", "there are no commands"),
             ("[", "line 1"),
         ] {
-            let said = commands(text).expect_err(text);
+            let said = lines(text).expect_err(text);
             assert!(said.contains(problem), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn commands_are_sent_in_parts_of_bounded_number_and_bytes_and_one_that_is_too_large_is_named() {
+        let reserve = |bytes: usize| format!("{{\"reserve\": {{\"job\": \"{}\"}}}}\n", "x".repeat(bytes));
+        let count = |text: String, most| chunk(&lines(&text).expect("commands").commands, most);
+        assert_eq!(count(reserve(10).repeat(2_000), CHUNK), CHUNK);
+        assert_eq!(count(reserve(10).repeat(2_000), 3), 3);
+        assert_eq!(count(reserve(CHUNK_BYTES / 4).repeat(9), CHUNK), 3);
+        assert_eq!(count(reserve(CHUNK_BYTES * 2).repeat(2), CHUNK), 1);
+        let said = lines(&format!("{}\n{}", reserve(10), reserve(COMMAND_BYTES))).expect_err("too large");
+        assert!(said.starts_with("line 3: the command takes 4194"), "{said}");
     }
 
     #[test]

@@ -7,9 +7,9 @@ use super::output::text_or_dash;
 use super::policy::change_text;
 use super::policy::limit_text;
 use super::policy::policy_text;
-use super::rejection;
-use super::rejection::over_text;
 use super::times::utc;
+use crate::client::tell;
+use crate::client::tell::over_text;
 use crate::client::v1;
 use crate::client::v1::event::Body;
 use crate::client::v1::scheduled::Plan;
@@ -109,7 +109,7 @@ fn quota_event(event: &v1::Event, body: &Body) -> Option<String> {
         }
         Body::ScheduleFailed(failed) => {
             let name = quota(failed.scope_id, failed.resource_id);
-            let why = failed.rejection.as_ref().map(|rejection| rejection::reasons(rejection).join(" | "));
+            let why = failed.rejection.as_ref().map(|rejection| tell::reasons(rejection).join(" | "));
             let why = why.unwrap_or_default();
             format!(
                 "dropped what {} scheduled for {name}: {why} (version {})",
@@ -224,9 +224,9 @@ fn refused(rejected: &v1::Rejected) -> String {
     match &rejected.rejection {
         Some(rejection) => format!(
             "{} {}: {}",
-            rejection::label(rejection),
+            tell::label(rejection),
             rejected.command,
-            rejection::reasons(rejection).join(" | ")
+            tell::reasons(rejection).join(" | ")
         ),
         None => format!("rejected {}", rejected.command),
     }
@@ -342,7 +342,7 @@ fn signed(change: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::policy::tests::amount;
-    use crate::cli::rejection::tests::denied;
+    use crate::client::tell::tests::denied;
 
     fn event(body: Body) -> v1::Event {
         v1::Event {

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::output::json_value;
 use super::output::one_line;
-use super::rejection;
 use crate::client::ClientError;
 use crate::client::code_name;
+use crate::client::tell;
 use crate::client::v1;
 use crate::client::v1::rejection::Reason;
 
@@ -58,14 +58,19 @@ impl Failure {
             Self::Client(ClientError::Rejected { rejection: Some(rejection), .. }) => {
                 explain(rejection, now_ms)
             }
-            Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => format!(
-                "unknown: no answer came in time, and the command may have happened or may yet ({last})\n\
-                 request id: {request_id}\n\
-                 to learn the outcome, repeat the command; it takes effect at most once:\n  {}\n",
-                repeat(invocation, *request_id)
-            ),
+            Self::Client(ClientError::Unknown { request_id: Some(request_id), last }) => {
+                let input = if reads_input(invocation) { " with the same input" } else { "" };
+                format!(
+                    "unknown: no answer says what became of the command; it may have happened or may yet \
+                     ({last})\n\
+                     request id: {request_id}\n\
+                     to learn the outcome, repeat the command{input}; it takes effect at most once:\n  {}\n",
+                    repeat(invocation, *request_id)
+                )
+            }
             Self::Client(ClientError::Unknown { request_id: None, last }) => format!(
-                "unknown: no answer came in time, and the change may have happened or may yet ({last})\n\
+                "unknown: no answer says what became of the change; it may have happened or may yet \
+                 ({last})\n\
                  to learn the outcome: quorate cluster status\n"
             ),
             Self::Client(ClientError::Unavailable { .. }) => {
@@ -111,7 +116,7 @@ impl Failure {
 /// The exit code of a refusal.
 pub(super) fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8 {
     match code {
-        _ if rejection.is_some_and(rejection::is_denial) => DENIED,
+        _ if rejection.is_some_and(tell::is_denial) => DENIED,
         Code::InvalidArgument => USAGE,
         Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => CONFLICT,
         _ => ERROR,
@@ -119,13 +124,13 @@ pub(super) fn rejected_code(code: Code, rejection: Option<&v1::Rejection>) -> u8
 }
 
 fn explain(rejection: &v1::Rejection, now_ms: u64) -> String {
-    let label = rejection::label(rejection);
-    let reasons = rejection::reasons_at(rejection, Some(now_ms));
+    let label = tell::label(rejection);
+    let reasons = tell::reasons_at(rejection, Some(now_ms));
     let reasons: Vec<String> = reasons.iter().map(|reason| one_line(reason)).collect();
     match &rejection.reason {
         Some(Reason::Denied(denied)) => {
             let lines: String = reasons.iter().map(|reason| format!("  {reason}\n")).collect();
-            format!("{label}: {}\n{lines}", one_line(&rejection::denial_headline(denied)))
+            format!("{label}: {}\n{lines}", one_line(&tell::denial_headline(denied)))
         }
         _ => reasons.iter().map(|reason| format!("{label}: {reason}\n")).collect(),
     }
@@ -150,6 +155,13 @@ fn repeat(invocation: &[String], request_id: Uuid) -> String {
     words.join(" ")
 }
 
+/// Whether the command read standard input, which is gone: the line alone does not repeat it.
+fn reads_input(invocation: &[String]) -> bool {
+    let names = invocation.iter().zip(invocation.iter().skip(1));
+    names.into_iter().any(|(name, file)| ["-f", "--file"].contains(&name.as_str()) && file == "-")
+        || invocation.iter().any(|word| ["-f-", "-f=-", "--file=-"].contains(&word.as_str()))
+}
+
 /// A word as a POSIX shell reads it back.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
@@ -163,10 +175,10 @@ fn quoted(word: &str) -> String {
 mod tests {
     use tonic::Status;
 
-    use super::rejection::tests::denied;
-    use super::rejection::tests::quota;
-    use super::rejection::tests::rejection;
     use super::*;
+    use crate::client::tell::tests::denied;
+    use crate::client::tell::tests::quota;
+    use crate::client::tell::tests::rejection;
 
     fn rejected(code: Code, rejection: Option<v1::Rejection>) -> Failure {
         Failure::Client(ClientError::Rejected {
@@ -236,7 +248,8 @@ mod tests {
         assert_eq!(
             rejected(Code::ResourceExhausted, Some(denied())).explain(&[], 0),
             "denied: acme/ml has no room for 16 memory_gb; nothing was done\n  \
-             acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help\n"
+             acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; \
+             waiting can help\n"
         );
     }
 
@@ -256,6 +269,16 @@ mod tests {
         let text = Failure::from(unknown).explain(&words("quota lock acme gpu --reason it's"), 0);
         let line = format!("  quorate --request-id {request_id} quota lock acme gpu --reason 'it'\\''s'\n");
         assert!(text.contains(&format!("request id: {request_id}\n")) && text.ends_with(&line), "{text}");
+    }
+
+    #[test]
+    fn a_repeat_of_what_was_read_from_standard_input_says_that_it_needs_it() {
+        let unknown = ClientError::Unknown { request_id: Some(Uuid::nil()), last: "silence".into() };
+        let failure = Failure::from(unknown);
+        for line in ["batch -f -", "apply --file - --timeout 1s", "batch -f-", "apply --file=-"] {
+            assert!(failure.explain(&words(line), 0).contains("repeat the command with the same input;"));
+        }
+        assert!(failure.explain(&words("batch -f file"), 0).contains("repeat the command;"));
     }
 
     #[test]

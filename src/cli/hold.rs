@@ -8,16 +8,17 @@ use clap::Subcommand;
 use super::Context;
 use super::Failure;
 use super::arguments;
-use super::output::replayed;
 use super::output::table;
 use super::output::text_or_dash;
 use super::pages::Extent;
 use super::pages::Page;
-use super::rejection::hold_state;
+use super::preview::Preview;
+use super::preview::Told;
 use super::reserve::warnings;
 use super::times::span;
 use super::times::utc;
 use super::times::utc_and_distance;
+use crate::client::tell::hold_state;
 use crate::client::v1;
 
 #[derive(Debug, Args)]
@@ -36,6 +37,8 @@ pub struct CommitArgs {
     /// Keep held what is not committed, instead of giving it back
     #[arg(long, requires = "lines")]
     keep_rest: bool,
+    #[command(flatten)]
+    pub(super) preview: Preview,
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +48,8 @@ pub struct ReleaseArgs {
     /// SCOPE:RESOURCE=AMOUNT: how much of which lines [default: all that is live]
     #[arg(value_name = "LINE", value_parser = arguments::hold_line)]
     lines: Vec<v1::HoldAmount>,
+    #[command(flatten)]
+    pub(super) preview: Preview,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +59,8 @@ pub struct RenewArgs {
     /// How long it lives from now on, such as 10m
     #[arg(value_name = "DURATION", value_parser = span)]
     ttl: u64,
+    #[command(flatten)]
+    pub(super) preview: Preview,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +70,8 @@ pub struct ResizeArgs {
     /// SCOPE:RESOURCE=AMOUNT: what the line takes afterwards, held and committed together
     #[arg(required = true, value_name = "LINE", value_parser = arguments::hold_line)]
     lines: Vec<v1::HoldAmount>,
+    #[command(flatten)]
+    pub(super) preview: Preview,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,18 +102,25 @@ pub struct ListHoldsArgs {
 
 impl CommitArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { name: HoldName { hold }, lines, keep_rest } = self;
+        let Self { name: HoldName { hold }, lines, keep_rest, preview } = self;
         let message = v1::CommitRequest {
             hold_id: hold,
             lines,
             r#final: keep_rest.then_some(false),
+            validate_only: preview.is_wanted(),
             ..Default::default()
         };
         let response = context.client.commit(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::CommitResponse { revision, replayed: again, warnings: over, warnings_omitted } = response;
-            let over = warnings(over, *warnings_omitted);
-            format!("committed: hold {hold} at revision {revision}{}{over}", replayed(*again))
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged: false,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            let over = warnings(&response.warnings, response.warnings_omitted);
+            format!("{}{over}", preview.sentence(&format!("committed: hold {hold}"), &told).trim_end())
         })?;
         Ok(())
     }
@@ -112,13 +128,20 @@ impl CommitArgs {
 
 impl ReleaseArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { name: HoldName { hold }, lines } = self;
+        let Self { name: HoldName { hold }, lines, preview } = self;
         let part = if lines.is_empty() { "" } else { "a part of " };
-        let message = v1::ReleaseRequest { hold_id: hold, lines, ..Default::default() };
+        let validate_only = preview.is_wanted();
+        let message = v1::ReleaseRequest { hold_id: hold, lines, validate_only, ..Default::default() };
         let response = context.client.release(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::ReleaseResponse { revision, replayed: again } = response;
-            format!("released: {part}hold {hold} at revision {revision}{}", replayed(*again))
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged: false,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            preview.sentence(&format!("released: {part}hold {hold}"), &told)
         })?;
         Ok(())
     }
@@ -126,13 +149,23 @@ impl ReleaseArgs {
 
 impl RenewArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { name: HoldName { hold }, ttl } = self;
-        let response = context.client.renew(context.request_id, hold, ttl).await?;
+        let Self { name: HoldName { hold }, ttl, preview } = self;
+        let response = if preview.is_wanted() {
+            context.client.preview_renew(hold, ttl).await?
+        } else {
+            context.client.renew(context.request_id, hold, ttl).await?
+        };
         let now_ms = context.now_ms();
         context.output.show(&response, |response| {
-            let v1::RenewResponse { expires_at_ms, revision, replayed: again } = response;
-            let until = utc_and_distance(*expires_at_ms, now_ms);
-            format!("renewed: hold {hold} until {until} at revision {revision}{}", replayed(*again))
+            let until = utc_and_distance(response.expires_at_ms, now_ms);
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged: false,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            preview.sentence(&format!("renewed: hold {hold} until {until}"), &told)
         })?;
         Ok(())
     }
@@ -140,12 +173,22 @@ impl RenewArgs {
 
 impl ResizeArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { name: HoldName { hold }, lines } = self;
-        let response = context.client.resize(context.request_id, hold, lines).await?;
+        let Self { name: HoldName { hold }, lines, preview } = self;
+        let response = if preview.is_wanted() {
+            context.client.preview_resize(hold, lines).await?
+        } else {
+            context.client.resize(context.request_id, hold, lines).await?
+        };
         context.output.show(&response, |response| {
-            let v1::ResizeResponse { revision, replayed: again, warnings: over, warnings_omitted } = response;
-            let over = warnings(over, *warnings_omitted);
-            format!("resized: hold {hold} at revision {revision}{}{over}", replayed(*again))
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged: false,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            let over = warnings(&response.warnings, response.warnings_omitted);
+            format!("{}{over}", preview.sentence(&format!("resized: hold {hold}"), &told).trim_end())
         })?;
         Ok(())
     }

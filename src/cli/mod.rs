@@ -19,7 +19,6 @@ mod policy;
 mod preview;
 mod quota;
 mod quota_view;
-mod rejection;
 mod reserve;
 mod resource;
 mod scope;
@@ -51,11 +50,12 @@ use crate::config::StartArgs;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  error: not found, no node answered, the outcome is unknown
+  1  error: not found, more digits than can be counted, no node answered, the outcome is unknown
   2  usage: malformed arguments, or refused as malformed by the server
   3  denied: no room, or locked
   4  conflict: exists already, closed, in use, another version or sequence, limits that do not fit
-  5  differs: `diff` found that a document says something else than what is there
+  5  differs: `diff` found that a document says something else than what is there, or
+     `template drift` that a template does
 
 Every command that changes something carries a request id. When its outcome is unknown,
 repeat it with the --request-id that was printed: it takes effect at most once.";
@@ -262,12 +262,12 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
 impl Command {
     fn has_request_id(&self) -> bool {
         match self {
-            Self::Commit(_)
-            | Self::Release(_)
-            | Self::Renew(_)
-            | Self::Resize(_)
-            | Self::Batch(_)
-            | Self::Apply(_) => true,
+            Self::Apply(_) => true,
+            Self::Commit(hold::CommitArgs { preview, .. })
+            | Self::Release(hold::ReleaseArgs { preview, .. })
+            | Self::Renew(hold::RenewArgs { preview, .. })
+            | Self::Resize(hold::ResizeArgs { preview, .. }) => !preview.is_wanted(),
+            Self::Batch(arguments) => arguments.has_request_id(),
             Self::Reserve(arguments) => arguments.has_request_id(),
             Self::Scope(command) => command.has_request_id(),
             Self::Resource(command) => command.has_request_id(),
@@ -340,6 +340,7 @@ mod tests {
             "quota set acme gpu -1",
             "commit seventeen",
             "commit 17 --keep-rest",
+            "batch -f - --preview",
             "quota set acme gpu",
             "quota set acme gpu 5 --at tomorrow",
             "quota override acme gpu 5",
@@ -362,6 +363,7 @@ mod tests {
         assert!(takes("batch -f -") && takes("apply -f plan.yaml") && takes("quota set acme gpu 5"));
         assert!(!takes("quota set acme gpu 5 --preview") && !takes("diff -f plan.yaml"));
         assert!(!takes("reserve acme:gpu=1 --check") && !takes("scope delete acme --preview"));
+        assert!(!takes("commit 3 --preview") && !takes("batch -f - --atomic --preview"));
         assert!(!takes("scope list"));
         assert!(!takes("quota get acme gpu"));
         assert!(!takes("cluster transfer 2"));
@@ -378,6 +380,6 @@ mod tests {
     #[test]
     fn the_help_names_the_exit_codes() {
         let help = CommandLine::command().render_long_help().to_string();
-        assert!(help.contains("3  denied") && help.contains("4  conflict"), "{help}");
+        assert!(help.contains("3  denied") && help.contains("`template drift`"), "{help}");
     }
 }

@@ -270,9 +270,10 @@ mod tests {
 
     #[test]
     fn json_has_proto_names_numbers_and_default_values() {
-        let response = v1::RenewResponse { expires_at_ms: 17, revision: 9, replayed: false };
+        let response = v1::RenewResponse { expires_at_ms: 17, revision: 9, ..Default::default() };
         let json = json_text(&response).expect("serializes");
-        assert_eq!(json, r#"{"expires_at_ms":17,"revision":9,"replayed":false}"#);
+        let rest = r#""replayed":false,"would_write":[],"would_write_omitted":0}"#;
+        assert_eq!(json, format!(r#"{{"expires_at_ms":17,"revision":9,{rest}"#));
     }
 
     #[test]
@@ -290,11 +291,11 @@ mod tests {
     #[test]
     fn answers_are_shown_as_text_or_as_one_line_of_json() {
         for (format, expected) in
-            [(Format::Table, "done\n"), (Format::Json, "{\"revision\":2,\"replayed\":true}\n")]
+            [(Format::Table, "done\n"), (Format::Json, "{\"node_id\":2,\"snapshot_index\":9}\n")]
         {
             let sink = Sink::default();
             let mut output = Output::new(format, Box::new(sink.clone()));
-            let response = v1::ReleaseResponse { revision: 2, replayed: true };
+            let response = v1::TakeSnapshotResponse { node_id: 2, snapshot_index: 9 };
             output.show(&response, |_| "done".to_owned()).expect("written");
             assert_eq!(sink.written.lock().expect("not poisoned").as_slice(), expected.as_bytes());
         }

@@ -36,18 +36,6 @@ pub(super) struct Listing<T> {
 }
 
 impl Extent {
-    /// The whole list.
-    pub(super) fn all() -> Self {
-        Self { limit: None }
-    }
-
-    /// Leaves out what is over the limit; the limit, when it left something out.
-    pub(super) fn shorten<T>(self, items: &mut Vec<T>) -> Option<u64> {
-        let limit = self.limit.filter(|limit| items.len() as u64 > *limit)?;
-        items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Some(limit)
-    }
-
     /// Asks `page` (size, token) for one page after the other.
     pub(super) async fn collect<T, F>(
         self,
@@ -116,14 +104,5 @@ mod tests {
         let listing = extent.collect(numbers).await.expect("no failure");
         assert_eq!(listing.items.len(), 1_200);
         assert_eq!(extent.cut(&listing), Some(1_200));
-    }
-
-    #[test]
-    fn a_list_that_was_filtered_here_is_shortened_here() {
-        let mut items = vec![1, 2, 3];
-        assert_eq!(Extent::all().shorten(&mut items), None);
-        assert_eq!(Extent { limit: Some(3) }.shorten(&mut items), None);
-        assert_eq!(Extent { limit: Some(2) }.shorten(&mut items), Some(2));
-        assert_eq!(items, [1, 2]);
     }
 }

@@ -23,12 +23,18 @@ A plan names resources, templates, scopes and their quotas; what it does not nam
       quotas:
         - resource: memory_gb
           policy:
-            limit: { amount: 64 }
+            limit: 64
             soft: 48
+            grace: 4h
+            enforcement: warn
 
-The names are those of the message Plan in proto/quorate/v1/policy.proto. `quorate export` writes
-such a document of what is there. Amounts are decimal, in the unit of the resource; times end in
-_ms and are milliseconds.";
+The fields are those of the message Plan in proto/quorate/v1/policy.proto. A limit is an amount,
+'unlimited' or 'inherit'; amounts are decimal, in the unit of the resource; lengths of time have ms,
+s, m, h or d. `quorate export` writes such a document of what is there.
+
+A template is applied once in each of its versions: a quota that was changed by hand since then
+stays as it is, and neither apply nor diff says so. `quorate template drift` shows such quotas, and
+`quorate template apply SCOPE TEMPLATE` sets them again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = PLAN_HELP)]
@@ -38,7 +44,8 @@ pub struct ApplyArgs {
 }
 
 const DIFF_HELP: &str = "\
-Nothing is changed. What is shown is what `quorate apply` would do.
+Nothing is changed. What is shown is what `quorate apply` would do: no difference from a template
+whose present version has been applied. `quorate template drift` shows that.
 
 Exit codes: 0 no difference, 5 there is one; 3 and 4 when applying it would be refused.";
 
@@ -49,11 +56,21 @@ pub struct DiffArgs {
     document: DocumentArgs,
 }
 
+const EXPORT_HELP: &str = "\
+A plan names at most 8192 things. What has more is exported in parts:
+
+  quorate export acme --depth 1     # acme and the scopes directly below
+  quorate export acme/ml            # one of them, with all that is below it";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXPORT_HELP)]
 pub struct ExportArgs {
     /// This scope and what is below, with all resources and templates [default: everything]
     #[arg(default_value = "", hide_default_value = true)]
     scope: String,
+    /// Only the scopes at most so many levels below: 0 is the scope itself, or the roots
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
 }
 
 impl ApplyArgs {
@@ -87,16 +104,17 @@ impl DiffArgs {
 }
 
 fn difference(response: &v1::ApplyPlanResponse) -> String {
-    let v1::ApplyPlanResponse { changed, revision, would_write, .. } = response;
+    let v1::ApplyPlanResponse { changed, revision, would_write, would_write_omitted, .. } = response;
+    let lines = changes(would_write, *would_write_omitted);
     match changed {
         0 => format!("no difference, at revision {revision}"),
-        many => format!("{many} to change, at revision {revision}:\n{}", changes(would_write)),
+        many => format!("{many} to change, at revision {revision}:\n{lines}"),
     }
 }
 
 impl ExportArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.export_plan(&self.scope).await?;
+        let response = context.client.export_plan(&self.scope, self.depth).await?;
         let plan = without_defaults(response.plan.unwrap_or_default());
         let text = if context.output.is_json() { document::json(&plan)? } else { document::yaml(&plan)? };
         context.output.raw(text.as_bytes())?;

@@ -244,6 +244,10 @@ pub(super) mod tests {
         Some(v1::Limit { limit: Some(Limit::Amount(text.into())) })
     }
 
+    pub(in crate::cli) fn word(text: &str) -> Option<v1::Limit> {
+        Some(arguments::limit(text).expect("a limit"))
+    }
+
     fn said(words: &str) -> (v1::Policy, Vec<String>) {
         let words = words.split(' ').filter(|word| !word.is_empty());
         Line::try_parse_from(std::iter::once("set").chain(words)).expect("well formed").policy.policy(None)

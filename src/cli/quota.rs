@@ -11,6 +11,8 @@ use super::arguments;
 use super::policy::PolicyArgs;
 use super::policy::limit_text;
 use super::preview::Preview;
+use super::preview::Told;
+use super::preview::was_unchanged;
 use super::quota_view;
 use super::quota_view::ListQuotasArgs;
 use super::times::Moment;
@@ -112,7 +114,7 @@ pub struct ChangeArgs {
 pub struct LockArgs {
     #[command(flatten)]
     quota: QuotaName,
-    /// Shown to everyone who is refused
+    /// Shown to everyone who is refused; that of a lock that is there already stays
     #[arg(long)]
     reason: String,
     #[command(flatten)]
@@ -124,7 +126,7 @@ pub struct OverrideArgs {
     #[command(flatten)]
     quota: QuotaName,
     /// The limit meanwhile: an amount or 'unlimited'
-    #[arg(value_parser = arguments::limit)]
+    #[arg(value_parser = arguments::limit_meanwhile)]
     limit: v1::Limit,
     /// When it begins: UTC like 2026-11-21T12:00:00Z, or from now like +2h [default: at once]
     #[arg(long, value_name = "TIME")]
@@ -229,7 +231,7 @@ impl SetArgs {
             ..Default::default()
         };
         let response = context.client.set_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -246,7 +248,7 @@ impl AdjustArgs {
             ..Default::default()
         };
         let response = context.client.adjust_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -262,7 +264,7 @@ impl ChangeArgs {
             ..Default::default()
         };
         let response = context.client.delete_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 
     async fn unlock(self, context: &mut Context<'_>) -> Result<(), Failure> {
@@ -276,7 +278,7 @@ impl ChangeArgs {
             ..Default::default()
         };
         let response = context.client.unlock_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -293,7 +295,7 @@ impl LockArgs {
             ..Default::default()
         };
         let response = context.client.lock_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -317,7 +319,7 @@ impl OverrideArgs {
             ..Default::default()
         };
         let response = context.client.override_quota(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -334,7 +336,7 @@ impl CancelArgs {
             ..Default::default()
         };
         let response = context.client.cancel_schedule(context.request_id, message).await?;
-        show(context, guard.preview, &done, &response)
+        show(context, guard.preview, &done, &response).await
     }
 }
 
@@ -356,32 +358,46 @@ impl TransferArgs {
             ..Default::default()
         };
         let response = context.client.transfer_quota(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
-fn show(
+async fn show(
     context: &mut Context<'_>,
     preview: Preview,
     done: &str,
     response: &v1::QuotaChangeResponse,
 ) -> Result<(), Failure> {
     let now_ms = context.now_ms();
-    context.output.show(response, |response| changed(preview, done, response, now_ms))?;
+    let unchanged = was_unchanged(context, preview, response.revision).await;
+    context.output.show(response, |response| changed(preview, done, response, unchanged, now_ms))?;
     Ok(())
 }
 
-fn changed(preview: Preview, done: &str, response: &v1::QuotaChangeResponse, now_ms: u64) -> String {
-    let v1::QuotaChangeResponse { version, revision, replayed, would_write, quota } = response;
+fn changed(
+    preview: Preview,
+    done: &str,
+    response: &v1::QuotaChangeResponse,
+    unchanged: bool,
+    now_ms: u64,
+) -> String {
+    let v1::QuotaChangeResponse { version, revision, replayed, quota, .. } = response;
+    let told = Told {
+        revision: *revision,
+        replayed: *replayed,
+        unchanged,
+        would_write: &response.would_write,
+        omitted: response.would_write_omitted,
+    };
     if !preview.is_wanted() {
         let done = format!("{done}, now version {version},");
-        return preview.sentence(&done, *revision, *replayed, would_write);
+        return preview.sentence(&done, &told);
     }
     let after = match quota {
         Some(quota) => format!("and the quota would be:\n{}", quota_view::details(quota, now_ms)),
         None => "and there would be no quota\n".to_owned(),
     };
-    format!("{}{after}", preview.sentence(done, *revision, *replayed, would_write))
+    format!("{}{after}", preview.sentence(done, &told))
 }
 
 #[cfg(test)]
@@ -393,7 +409,7 @@ mod tests {
         let response =
             v1::QuotaChangeResponse { version: 3, revision: 8, replayed: true, ..Default::default() };
         assert_eq!(
-            changed(Preview::default(), "locked: acme gpu", &response, 0),
+            changed(Preview::default(), "locked: acme gpu", &response, false, 0),
             "locked: acme gpu, now version 3, at revision 8 (replayed)"
         );
     }

@@ -15,11 +15,11 @@ use super::policy;
 use super::policy::change_text;
 use super::policy::limit_text;
 use super::quota::QuotaName;
-use super::rejection::lock_text;
-use super::rejection::rule_text;
 use super::times::distance;
 use super::times::span_text;
 use super::times::utc_and_distance;
+use crate::client::tell::lock_text;
+use crate::client::tell::rule_text;
 use crate::client::v1;
 use crate::client::v1::scheduled::Plan;
 

@@ -9,9 +9,9 @@ use super::Failure;
 use super::arguments;
 use super::output::one_line;
 use super::output::replayed;
-use super::rejection::over_text;
 use super::times::span;
 use super::times::utc_and_distance;
+use crate::client::tell::over_text;
 use crate::client::v1;
 
 const EXAMPLES: &str = "\

@@ -10,6 +10,7 @@ use super::Context;
 use super::Failure;
 use super::output::table;
 use super::preview::Preview;
+use super::preview::Told;
 use crate::client::v1;
 
 #[derive(Debug, Subcommand)]
@@ -76,8 +77,14 @@ impl RegisterArgs {
         };
         let response = context.client.register_resource(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let v1::RegisterResourceResponse { revision, replayed, would_write } = response;
-            preview.sentence(&format!("registered: resource {name}"), *revision, *replayed, would_write)
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged: false,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            preview.sentence(&format!("registered: resource {name}"), &told)
         })?;
         Ok(())
     }

@@ -2,8 +2,6 @@
 //!
 //! Knows nothing of quotas.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
@@ -17,6 +15,8 @@ use super::output::text_or_dash;
 use super::pages::Extent;
 use super::pages::Page;
 use super::preview::Preview;
+use super::preview::Told;
+use super::preview::was_unchanged;
 use super::reserve::warnings;
 use crate::client::v1;
 
@@ -188,7 +188,7 @@ impl CreateScopeArgs {
             ..Default::default()
         };
         let response = context.client.create_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -213,7 +213,7 @@ impl UpdateScopeArgs {
             ..Default::default()
         };
         let response = context.client.update_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -229,7 +229,7 @@ impl MoveScopeArgs {
             ..Default::default()
         };
         let response = context.client.move_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
@@ -244,45 +244,45 @@ impl DeleteScopeArgs {
             ..Default::default()
         };
         let response = context.client.delete_scope(context.request_id, message).await?;
-        show(context, preview, &done, &response)
+        show(context, preview, &done, &response).await
     }
 }
 
-fn show(
+async fn show(
     context: &mut Context<'_>,
     preview: Preview,
     done: &str,
     response: &v1::ScopeChangeResponse,
 ) -> Result<(), Failure> {
+    let unchanged = was_unchanged(context, preview, response.revision).await;
     context.output.show(response, |response| {
-        let v1::ScopeChangeResponse { revision, replayed, warnings: over, warnings_omitted, would_write } =
-            response;
-        let text = preview.sentence(done, *revision, *replayed, would_write);
-        format!("{}{}", text.trim_end(), warnings(over, *warnings_omitted))
+        let told = Told {
+            revision: response.revision,
+            replayed: response.replayed,
+            unchanged,
+            would_write: &response.would_write,
+            omitted: response.would_write_omitted,
+        };
+        let over = warnings(&response.warnings, response.warnings_omitted);
+        format!("{}{over}", preview.sentence(done, &told).trim_end())
     })?;
     Ok(())
 }
 
 impl ListScopesArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let labels = arguments::labels(self.labels).map_err(Failure::Usage)?;
-        let (client, path) = (&context.client, self.path.as_str());
-        let page = |size, token: String| async move {
-            let response = client.list_scopes(path, size, &token).await?;
+        let Self { path, labels, extent } = self;
+        let labels = arguments::labels(labels).map_err(Failure::Usage)?;
+        let filter = &v1::ListScopesRequest { path, labels, ..Default::default() };
+        let client = &context.client;
+        let page = |page_size, page_token: String| async move {
+            let message = v1::ListScopesRequest { page_size, page_token, ..filter.clone() };
+            let response = client.list_scopes(message).await?;
             let v1::ListScopesResponse { scopes, next_page_token, revision } = response;
             Ok(Page { items: scopes, next_token: next_page_token, revision })
         };
-        // Labels are looked at here, so that the limit is of those that are shown.
-        let filtered = !labels.is_empty();
-        let extent = if filtered { Extent::all() } else { self.extent };
-        let mut listing = extent.collect(page).await?;
-        let cut = match filtered {
-            false => extent.cut(&listing),
-            true => {
-                listing.items.retain(|scope| has_labels(scope, &labels));
-                self.extent.shorten(&mut listing.items)
-            }
-        };
+        let listing = extent.collect(page).await?;
+        let cut = extent.cut(&listing);
         let response = v1::ListScopesResponse {
             scopes: listing.items,
             next_page_token: listing.next_token,
@@ -292,10 +292,6 @@ impl ListScopesArgs {
         context.output.note_cut(cut);
         Ok(())
     }
-}
-
-fn has_labels(scope: &v1::Scope, labels: &BTreeMap<String, String>) -> bool {
-    labels.iter().all(|(key, value)| scope.labels.get(key) == Some(value))
 }
 
 fn scopes(scopes: &[v1::Scope]) -> String {
@@ -349,16 +345,5 @@ mod tests {
         );
         let plain = v1::Scope { path: "acme/ml".into(), kind: "team".into(), ..Default::default() };
         assert_eq!(scope_row(&plain), ["acme/ml", "team", "0", "-", "-", "-"]);
-    }
-
-    #[test]
-    fn a_scope_passes_a_filter_when_it_has_all_of_its_labels() {
-        let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-        };
-        assert!(has_labels(&scope(), &labels(&[])));
-        assert!(has_labels(&scope(), &labels(&[("team", "ml"), ("region", "eu")])));
-        assert!(!has_labels(&scope(), &labels(&[("team", "ml"), ("region", "us")])));
-        assert!(!has_labels(&scope(), &labels(&[("tier", "")])));
     }
 }

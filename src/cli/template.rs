@@ -8,12 +8,15 @@ use clap::Subcommand;
 use super::Context;
 use super::Failure;
 use super::document::DocumentArgs;
+use super::failure::DIFFERS;
 use super::output::one_line;
 use super::output::table;
 use super::pages::Extent;
 use super::pages::Page;
 use super::policy::policy_text;
 use super::preview::Preview;
+use super::preview::Told;
+use super::preview::was_unchanged;
 use crate::client::v1;
 
 const PUT_HELP: &str = "\
@@ -24,11 +27,11 @@ A template is a document like:
   quotas:
     - resource: memory_gb
       policy:
-        limit: { amount: 64 }
+        limit: 64
         burst: 96
-        max_burst_ms: 3600000
+        max_burst: 1h
 
-The names are those of the message PlannedTemplate in proto/quorate/v1/policy.proto. Scopes to which
+The fields are those of the message PlannedTemplate in proto/quorate/v1/policy.proto. Scopes to which
 the template was applied stay as they are; `quorate template drift` shows them.";
 
 #[derive(Debug, Subcommand)]
@@ -79,7 +82,11 @@ pub struct ApplyTemplateArgs {
     preview: Preview,
 }
 
+const DRIFT_HELP: &str = "\
+Exit codes: 0 no scope differs from its template, 5 some do.";
+
 #[derive(Debug, Args)]
+#[command(after_help = DRIFT_HELP)]
 pub struct DriftArgs {
     /// Where to begin [default: everything]
     #[arg(default_value = "", hide_default_value = true)]
@@ -128,10 +135,17 @@ impl PutArgs {
             ..Default::default()
         };
         let response = context.client.put_template(context.request_id, message).await?;
+        let unchanged = was_unchanged(context, self.preview, response.revision).await;
         context.output.show(&response, |response| {
-            let v1::TemplateChangeResponse { version, revision, replayed, would_write } = response;
-            let done = format!("put: template {name}, now version {version},");
-            self.preview.sentence(&done, *revision, *replayed, would_write)
+            let done = format!("put: template {name}, now version {},", response.version);
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            self.preview.sentence(&done, &told)
         })?;
         Ok(())
     }
@@ -171,12 +185,18 @@ impl ApplyTemplateArgs {
             ..Default::default()
         };
         let response = context.client.apply_template(context.request_id, message).await?;
+        let unchanged = was_unchanged(context, preview, response.revision).await;
         context.output.show(&response, |response| {
-            let v1::ApplyTemplateResponse { template_version, changed, revision, replayed, would_write } =
-                response;
-            let done =
-                format!("applied: {what} version {template_version} to {place}, {changed} quotas changed,");
-            preview.sentence(&done, *revision, *replayed, would_write)
+            let (version, changed) = (response.template_version, response.changed);
+            let done = format!("applied: {what} version {version} to {place}, {changed} quotas changed,");
+            let told = Told {
+                revision: response.revision,
+                replayed: response.replayed,
+                unchanged,
+                would_write: &response.would_write,
+                omitted: response.would_write_omitted,
+            };
+            preview.sentence(&done, &told)
         })?;
         Ok(())
     }
@@ -202,7 +222,7 @@ impl DriftArgs {
             drifts => drifts.iter().map(drift_text).collect(),
         })?;
         context.output.note_cut(cut);
-        Ok(())
+        if response.drifts.is_empty() { Ok(()) } else { Err(Failure::Answered(DIFFERS)) }
     }
 }
 

@@ -6,6 +6,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+pub(super) use crate::client::tell::distance;
+pub(super) use crate::client::tell::span_text;
+pub(super) use crate::client::tell::utc;
+
 const SECOND_MS: u64 = 1_000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -46,6 +50,14 @@ pub(super) fn span(text: &str) -> Result<u64, String> {
         Some(ms) if ms <= LONGEST_SPAN_MS => Ok(ms),
         _ => Err("longer than 100 years: give at most 36500d".to_owned()),
     }
+}
+
+/// A length of time as [`span`] reads it, in the largest unit that says it exactly; none for what it
+/// does not read.
+pub(super) fn span_argument(ms: u64) -> Option<String> {
+    let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s"), (1, "ms")];
+    let (unit_ms, unit) = units.into_iter().find(|(unit_ms, _)| ms.is_multiple_of(*unit_ms))?;
+    (1..=LONGEST_SPAN_MS).contains(&ms).then(|| format!("{}{unit}", ms / unit_ms))
 }
 
 /// A point in time as it is written: on the calendar, or counted from when the command is given.
@@ -137,46 +149,6 @@ fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// Milliseconds since the Unix epoch as a date and time in UTC, RFC 3339.
-pub(super) fn utc(ms: u64) -> String {
-    let (seconds, millis) = (ms / 1_000, ms % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // The way back of days_from_civil.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// A length of time for people, in its two largest units: "4 h 12 min", "35 s".
-pub(super) fn span_text(ms: u64) -> String {
-    let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s")];
-    let Some(first) = units.iter().position(|(unit_ms, _)| ms >= *unit_ms) else {
-        return format!("{ms} ms");
-    };
-    let (unit_ms, unit) = units[first];
-    let whole = format!("{} {unit}", ms / unit_ms);
-    match units.get(first + 1).map(|(next_ms, next)| (ms % unit_ms / next_ms, next)) {
-        Some((count, next)) if count > 0 => format!("{whole} {count} {next}"),
-        _ => whole,
-    }
-}
-
-/// How far away a point in time is: "in 4 min", "10 min ago", "now".
-pub(super) fn distance(ms: u64, now_ms: u64) -> String {
-    match ms.abs_diff(now_ms) {
-        apart if apart < SECOND_MS => "now".to_owned(),
-        apart if ms > now_ms => format!("in {}", span_text(apart)),
-        apart => format!("{} ago", span_text(apart)),
-    }
-}
-
 /// A point in time with how far away it is.
 pub(super) fn utc_and_distance(ms: u64, now_ms: u64) -> String {
     format!("{} ({})", utc(ms), distance(ms, now_ms))
@@ -204,6 +176,15 @@ mod tests {
         assert_eq!(span("36500d"), Ok(3_153_600_000_000));
         assert!(span("36501d").expect_err("too long").contains("36500d"));
         assert!(span("0d").is_err());
+    }
+
+    #[test]
+    fn a_span_is_written_as_it_is_read() {
+        for text in ["1ms", "1500ms", "90s", "90m", "36h", "30d"] {
+            assert_eq!(span(text).ok().and_then(span_argument).as_deref(), Some(text));
+        }
+        assert_eq!(span_argument(0), None);
+        assert_eq!(span_argument(LONGEST_SPAN_MS + 1), None);
     }
 
     #[test]
@@ -241,30 +222,5 @@ mod tests {
             assert!(message.contains(problem) && message.contains(MOMENT_FORM), "{text}: {message}");
         }
         assert!("+2".parse::<Moment>().is_err());
-    }
-
-    #[test]
-    fn time_is_shown_in_utc() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        assert_eq!(utc(4_102_444_799_000), "2099-12-31T23:59:59.000Z");
-    }
-
-    #[test]
-    fn spans_are_read_in_their_two_largest_units() {
-        assert_eq!(span_text(0), "0 ms");
-        assert_eq!(span_text(999), "999 ms");
-        assert_eq!(span_text(35_900), "35 s");
-        assert_eq!(span_text(15_120_000), "4 h 12 min");
-        assert_eq!(span_text(3_600_000), "1 h");
-        assert_eq!(span_text(90_061_000), "1 d 1 h");
-        assert_eq!(span_text(3_601_000), "1 h");
-    }
-
-    #[test]
-    fn a_distance_says_in_which_direction() {
-        assert_eq!(distance(240_000, 0), "in 4 min");
-        assert_eq!(distance(0, 600_000), "10 min ago");
-        assert_eq!(distance(500, 0), "now");
     }
 }

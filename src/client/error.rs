@@ -9,10 +9,12 @@ use tonic::Status;
 use tonic_types::pb;
 use uuid::Uuid;
 
+use crate::proto::v1::ERROR_DOMAIN as DOMAIN;
 use crate::proto::v1::Rejection;
 
 /// The end of the type URL under which a rejection lies in the details of a status.
 const REJECTION_TYPE: &str = "/quorate.v1.Rejection";
+const ERROR_INFO_TYPE: &str = "/google.rpc.ErrorInfo";
 
 /// Why a call brought no answer.
 #[derive(Debug, Error)]
@@ -26,8 +28,9 @@ pub enum ClientError {
         rejection: Option<Box<Rejection>>,
     },
 
-    /// The deadline passed after a node may have received the command: it may have happened, or
-    /// may yet. A repeat with the same request_id tells.
+    /// The deadline passed after a node may have received the command, or what came back does not
+    /// say what became of it: it may have happened, or may yet. A repeat with the same request_id
+    /// tells.
     #[error("the outcome is unknown: {last}")]
     Unknown {
         /// The retry identity; absent for a stream, whose commands have their own, and for changes
@@ -59,14 +62,25 @@ pub enum ClientError {
 
 /// The rejection in the details of a status, if there is one.
 pub fn rejection_of(status: &Status) -> Option<Rejection> {
-    if status.details().is_empty() {
-        return None;
-    }
-    // Details that cannot be read leave the code and the message, which say the same in less
-    // detail: nothing is gained by hiding those behind an error of decoding.
-    let details = pb::Status::decode(status.details()).ok()?.details;
+    let details = details(status);
     let found = details.iter().find(|any| any.type_url.ends_with(REJECTION_TYPE))?;
     Rejection::decode(found.value.as_slice()).ok()
+}
+
+/// Whether a node of Quorate says it about the call, and not a proxy, or this side of the connection
+/// about the answer: a status has a code in either case, but only the first has these details.
+pub(super) fn is_told_by_quorate(status: &Status) -> bool {
+    let is_error_info = |any: &prost_types::Any| {
+        let info = any.type_url.ends_with(ERROR_INFO_TYPE).then(|| pb::ErrorInfo::decode(&*any.value));
+        info.is_some_and(|info| info.is_ok_and(|info| info.domain == DOMAIN))
+    };
+    rejection_of(status).is_some() || details(status).iter().any(is_error_info)
+}
+
+/// Details that cannot be read leave the code and the message, which say the same in less detail:
+/// nothing is gained by hiding those behind an error of decoding.
+fn details(status: &Status) -> Vec<prost_types::Any> {
+    pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default()
 }
 
 /// The name of a gRPC code as the specification writes it: "RESOURCE_EXHAUSTED".

@@ -32,6 +32,8 @@ pub use self::methods::Submission;
 use self::nodes::Nodes;
 pub use self::nodes::channel_settings;
 use self::retry::Jitter;
+/// What a rejection says, in words.
+pub use crate::codec::tell;
 /// The messages that the methods take and return.
 pub use crate::proto::v1;
 

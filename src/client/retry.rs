@@ -22,6 +22,7 @@ use super::ACTOR_KEY;
 use super::Client;
 use super::ClientError;
 use super::code_name;
+use super::error::is_told_by_quorate;
 use super::rejection_of;
 use crate::proto::v1::rejection::Reason;
 
@@ -49,6 +50,9 @@ enum Failure {
     Ambiguous,
     /// A node refused without saying that the cluster decided so: true of this try alone.
     Refused,
+    /// Not said by Quorate: by something in between, or by this side of the connection about an
+    /// answer that it cannot take, which another try would bring again.
+    Unclear,
     /// The answer to the call, whichever node gives it.
     Final,
 }
@@ -89,7 +93,10 @@ impl Client {
                 Failure::Refused if maybe_sent && !matches!(repeat, Repeat::Read) => {
                     return Err(gave_up(repeat, maybe_sent, said));
                 }
-                Failure::Final | Failure::Refused => {
+                Failure::Unclear if !matches!(repeat, Repeat::Read) => {
+                    return Err(gave_up(repeat, true, said));
+                }
+                Failure::Final | Failure::Refused | Failure::Unclear => {
                     let rejection = rejection_of(&status).map(Box::new);
                     return Err(ClientError::Rejected { status, rejection });
                 }
@@ -142,6 +149,7 @@ fn failure(status: &Status) -> Failure {
         | Code::Unknown
         | Code::Internal
         | Code::DataLoss => Failure::Ambiguous,
+        _ if !is_told_by_quorate(status) => Failure::Unclear,
         // The same message is malformed everywhere.
         Code::InvalidArgument => Failure::Final,
         // Nothing was done now, but an earlier try may have been, so long ago that it is forgotten.

@@ -4,6 +4,8 @@
 //! or a [`Malformed`] that names the field. Bytes from the log or the disk go through the same
 //! functions, but there a problem is [`Corrupt`]: a fault of this node.
 //!
+//! What is read by people is here too: `tell` says a rejection in words, for nodes and for clients.
+//!
 //! Knows nothing of rules, transport or storage engines.
 
 pub mod batch;
@@ -19,6 +21,7 @@ pub mod plan;
 pub mod policy;
 pub mod rejection;
 pub mod rows;
+pub mod tell;
 #[cfg(test)]
 mod tests;
 pub mod verdict;

@@ -17,19 +17,37 @@ use super::template::Template;
 
 /// All resources and templates, and the scopes at and below one; all scopes without one.
 pub fn export(state: &State, within: Option<ScopeId>) -> Plan {
-    let scopes = match within {
-        Some(scope) => state.subtree(scope).map(|scope| planned_scope(state, scope)).collect(),
-        None => state
-            .trees()
-            .flat_map(|tree| state.subtree(tree.id))
-            .map(|scope| planned_scope(state, scope))
-            .collect(),
-    };
+    export_to(state, within, usize::MAX)
+}
+
+/// As [`export`], without what is more than so many levels below the scope, or the roots.
+pub fn export_to(state: &State, within: Option<ScopeId>, depth: usize) -> Plan {
     Plan {
         resources: state.resources().to_vec(),
         templates: state.templates().map(|template| planned_template(state, template)).collect(),
-        scopes,
+        scopes: scopes(state, within, depth).map(|scope| planned_scope(state, scope)).collect(),
     }
+}
+
+/// Whether such a plan names at most so many things. No more of them are looked at.
+pub fn is_at_most(state: &State, within: Option<ScopeId>, depth: usize, most: usize) -> bool {
+    let mut things = state.resources().len() + state.templates().count();
+    things <= most
+        && scopes(state, within, depth).all(|scope| {
+            things += 1 + scope.accounts().iter().filter(|account| account.quota.is_some()).count();
+            things <= most
+        })
+}
+
+fn scopes(state: &State, within: Option<ScopeId>, depth: usize) -> impl Iterator<Item = &Scope> {
+    let roots: Vec<&Scope> = match within {
+        Some(scope) => vec![state.scope(scope)],
+        None => state.trees().collect(),
+    };
+    roots.into_iter().flat_map(move |root| {
+        let lowest = root.path.segments().count().saturating_add(depth);
+        state.subtree_pruned(root.id, move |scope| scope.path.segments().count() < lowest)
+    })
 }
 
 fn planned_template(state: &State, template: &Template) -> PutTemplate {

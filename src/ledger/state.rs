@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::LogTime;
@@ -236,6 +237,12 @@ impl State {
     /// The roots of all trees, by name.
     pub fn trees(&self) -> impl Iterator<Item = &Scope> {
         self.trees.values().map(|id| self.scope(*id))
+    }
+
+    /// As [`State::trees`], from a name on.
+    pub fn trees_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Scope> + use<'a> {
+        let names = (Bound::Included(name), Bound::Unbounded);
+        self.trees.range::<str, _>(names).map(|(_, id)| self.scope(*id))
     }
 
     /// What holds for the tree of a scope.

@@ -130,8 +130,11 @@ impl Node {
             (state.revision(), state.time(), digest)
         };
         let id = self.parts.id;
+        let clock_refused = self.refuses_clock().await;
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
+        let fault = metrics.running_state.as_ref().err().map(ToString::to_string);
+        let refused = clock_refused.then(|| "its clock is refused: set it right".to_owned());
         let member = metrics
             .membership_config
             .get_node(&id)
@@ -151,7 +154,9 @@ impl Node {
             digest,
             voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            problem: metrics.running_state.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+            problem: fault.or(refused).unwrap_or_default(),
+            clock_ms: self.clock_ms(),
+            clock_refused,
         }
     }
 

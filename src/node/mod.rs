@@ -173,6 +173,8 @@ impl Node {
         deadline: Instant,
         look: impl FnOnce(&State, &ledger::Applied) -> T,
     ) -> Result<T, Error> {
+        // What it could not do is no answer to what it would do.
+        propose::check_size(request)?;
         // While one is looked at nothing is applied on this node: they take turns, so that entries
         // come in between.
         let turn = self.previews.acquire();
@@ -202,14 +204,17 @@ impl Node {
         let mut outcomes = Vec::with_capacity(left.len());
         let mut retry = Retry::until(deadline);
         let undecided = loop {
+            if left.is_empty() {
+                break None;
+            }
             // What is sent again has the same ids, and what was decided is not sent again.
-            let again = left.iter().cloned().collect();
+            let group = left.iter().take(propose::group_of(&left)).cloned().collect();
             let propose::Decided { outcomes: decided, error } =
-                self.proposals.propose(again, deadline, false).await;
+                self.proposals.propose(group, deadline, false).await;
             left.drain(..decided.len());
             outcomes.extend(decided);
             match error {
-                None => break None,
+                None => retry = Retry::until(deadline),
                 Some(error) => {
                     if let Err(error) = retry.pause(error, &*self.parts.rng).await {
                         break Some(error);

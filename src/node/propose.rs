@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -40,6 +42,10 @@ const MAX_COMMANDS: usize = 8_192;
 /// A log entry is closed when it has this many bytes. A command that is larger has one to itself.
 const MAX_BYTES: usize = 1 << 20;
 
+/// Most bytes of commands that one caller has in the queue at a time, unless one alone is larger: what
+/// is sent at once waits in parts, since only this node knows what the log makes of it.
+const GROUP_BYTES: usize = 8 << 20;
+
 /// Most bytes of one command in the log.
 const MAX_COMMAND_BYTES: usize = 4 << 20;
 
@@ -59,9 +65,35 @@ pub(super) struct Decided {
     pub error: Option<Error>,
 }
 
+impl From<Vec<Outcome>> for Decided {
+    fn from(outcomes: Vec<Outcome>) -> Self {
+        Self { outcomes, error: None }
+    }
+}
+
 impl From<Error> for Decided {
     fn from(error: Error) -> Self {
         Self { outcomes: Vec::new(), error: Some(error) }
+    }
+}
+
+/// What was decided so far, of the first commands of a group. The caller has it, too: when its
+/// deadline passes, what is decided is decided.
+#[derive(Clone, Default)]
+struct Outcomes(Arc<Mutex<Vec<Outcome>>>);
+
+impl Outcomes {
+    fn extend(&self, outcomes: impl Iterator<Item = Outcome>) {
+        self.lock().extend(outcomes);
+    }
+
+    /// All of them; what comes later nobody waits for.
+    fn take(&self) -> Vec<Outcome> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Outcome>> {
+        self.0.lock().expect("nothing panics while it holds the outcomes")
     }
 }
 
@@ -69,7 +101,7 @@ impl From<Error> for Decided {
 pub(super) struct Pending {
     /// Those without an outcome, each with its bytes in the log.
     requests: VecDeque<(Request, usize)>,
-    outcomes: Vec<Outcome>,
+    outcomes: Outcomes,
     deadline: Instant,
     /// It comes from another node that took this one for the leader, or is of use to a leader only:
     /// not to be sent on.
@@ -83,7 +115,7 @@ impl Pending {
     fn answer(self, error: Option<Error>) {
         assert!(error.is_some() || self.requests.is_empty(), "every command of a group has an outcome");
         // A caller whose deadline has passed no longer listens.
-        drop(self.reply.send(Decided { outcomes: self.outcomes, error }));
+        drop(self.reply.send(Decided { outcomes: self.outcomes.take(), error }));
     }
 }
 
@@ -120,6 +152,16 @@ pub(super) fn check_size(request: &Request) -> Result<(), Error> {
     }
 }
 
+/// How many of these commands, at least one, are proposed together.
+pub(super) fn group_of(requests: &VecDeque<Request>) -> usize {
+    let mut bytes = 0;
+    let fitting = requests.iter().take(MAX_COMMANDS).take_while(|request| {
+        bytes += batch::size(request);
+        bytes <= GROUP_BYTES
+    });
+    fitting.count().max(1)
+}
+
 impl Queue {
     /// Has commands proposed once, in order.
     pub(super) async fn propose(&self, requests: Vec<Request>, deadline: Instant, relayed: bool) -> Decided {
@@ -133,20 +175,17 @@ impl Queue {
         let Some((first, _)) = requests.front() else {
             return Decided { outcomes: Vec::new(), error: None };
         };
-        let id = first.id;
+        let (id, lone) = (first.id, requests.len() == 1);
         let room = match self.admit(requests.len(), requests.iter().map(|(_, size)| size).sum()) {
             Ok(room) => room,
             Err(error) => return error.into(),
         };
-        let what = if requests.len() == 1 {
-            format!("the command takes effect is unknown; repeat it with the same request_id {id}")
-        } else {
-            format!(
-                "the commands take effect is unknown; repeat them with the same request_ids, from {id} on,"
-            )
-        };
         self.enqueue(requests, deadline, relayed, Some(room), || {
-            format!("no decision in time: whether {what} to find out")
+            let which = if lone { format!(" {id}") } else { String::new() };
+            format!(
+                "no decision in time: whether the command takes effect is unknown; repeat it with the \
+                 same request_id{which} to find out"
+            )
         })
         .await
     }
@@ -168,15 +207,15 @@ impl Queue {
     ) -> Decided {
         let stopping = || Error::unavailable("this node is stopping").into();
         let (reply, decided) = oneshot::channel();
-        let outcomes = Vec::with_capacity(requests.len());
-        let pending = Pending { requests, outcomes, deadline, stays, reply, _room: room };
+        let outcomes = Outcomes::default();
+        let pending = Pending { requests, outcomes: outcomes.clone(), deadline, stays, reply, _room: room };
         if self.groups.send(pending).is_err() {
             return stopping();
         }
         match timeout_at(deadline, decided).await {
             Ok(Ok(decided)) => decided,
             Ok(Err(_)) => stopping(),
-            Err(_) => Error::unavailable(too_late()).into(),
+            Err(_) => Decided { outcomes: outcomes.take(), error: Some(Error::unavailable(too_late())) },
         }
     }
 
@@ -261,12 +300,12 @@ impl Node {
         }
         while !alive.is_empty() {
             let (entry, counts) = next_entry(&mut alive);
-            let result = if leads {
-                self.propose_entry(&entry).await
+            let decided = if leads {
+                self.propose_entry(&entry).await.map_or_else(Decided::from, Decided::from)
             } else {
                 self.forward(&entry, Instant::now() + ATTEMPT).await
             };
-            hand_out(&mut alive, &counts, result);
+            hand_out(&mut alive, &counts, decided);
         }
     }
 
@@ -289,13 +328,8 @@ impl Node {
     }
 
     /// Decides commands that another node relayed to this one as the leader.
-    pub(super) async fn decide_relayed(
-        &self,
-        requests: Vec<Request>,
-        deadline: Instant,
-    ) -> Result<Vec<Outcome>, Error> {
-        let Decided { outcomes, error } = self.proposals.propose(requests, deadline, true).await;
-        error.map_or(Ok(outcomes), Err)
+    pub(super) async fn decide_relayed(&self, requests: Vec<Request>, deadline: Instant) -> Decided {
+        self.proposals.propose(requests, deadline, true).await
     }
 }
 
@@ -325,28 +359,25 @@ fn next_entry(groups: &mut VecDeque<Pending>) -> (Vec<Request>, Vec<usize>) {
 }
 
 /// Gives the groups the outcomes of an entry, and answers those that have all they waited for.
-fn hand_out(groups: &mut VecDeque<Pending>, counts: &[usize], result: Result<Vec<Outcome>, Error>) {
-    let outcomes = match result {
-        Ok(outcomes) => outcomes,
-        Err(error) => {
-            // What keeps an entry from being decided keeps the next one, too. And what comes after a
-            // command without an outcome must not be decided before it.
-            let failed = if error.kind == ErrorKind::Unavailable { groups.len() } else { counts.len() };
-            groups.drain(..failed).for_each(|pending| pending.answer(Some(error.clone())));
-            return;
-        }
-    };
-    assert_eq!(counts.iter().sum::<usize>(), outcomes.len(), "every command of an entry has one outcome");
+fn hand_out(groups: &mut VecDeque<Pending>, counts: &[usize], decided: Decided) {
+    let Decided { outcomes, error } = decided;
+    let (taken, found) = (counts.iter().sum::<usize>(), outcomes.len());
+    assert!(found == taken || found < taken && error.is_some(), "each command of an entry has one outcome");
     let mut outcomes = outcomes.into_iter();
-    for (group, count) in groups.iter_mut().zip(counts) {
+    let mut complete = 0;
+    for (position, (group, count)) in groups.iter_mut().zip(counts).enumerate() {
+        let has_all = outcomes.len() >= *count && group.requests.is_empty();
         group.outcomes.extend(outcomes.by_ref().take(*count));
+        complete += usize::from(has_all && complete == position);
     }
-    for _ in counts {
-        if groups.front().is_some_and(|group| group.requests.is_empty())
-            && let Some(done) = groups.pop_front()
-        {
-            done.answer(None);
-        }
+    // Those before the first that lacks an outcome have all they waited for.
+    groups.drain(..complete).for_each(|group| group.answer(None));
+    if let Some(error) = error {
+        // What keeps an entry from being decided keeps the next one, too. And what comes after a
+        // command without an outcome must not be decided before it.
+        let own = counts.len() - complete;
+        let failed = if error.kind == ErrorKind::Unavailable { groups.len() } else { own };
+        groups.drain(..failed).for_each(|group| group.answer(Some(error.clone())));
     }
 }
 
@@ -383,7 +414,7 @@ mod tests {
             number += commands;
             let requests = (first..=number).map(|number| (request(number, *bytes), *bytes)).collect();
             let deadline = Instant::now() + ATTEMPT;
-            let outcomes = Vec::new();
+            let outcomes = Outcomes::default();
             let pending = Pending { requests, outcomes, deadline, stays: false, reply, _room: None };
             (pending, Group { first, commands: *commands, answer })
         };
@@ -391,10 +422,7 @@ mod tests {
     }
 
     /// Carries groups, with the results of `decide`; returns how many commands each entry had.
-    fn carry(
-        groups: &mut VecDeque<Pending>,
-        mut decide: impl FnMut(&[Request]) -> Result<Vec<Outcome>, Error>,
-    ) -> Vec<usize> {
+    fn carry(groups: &mut VecDeque<Pending>, mut decide: impl FnMut(&[Request]) -> Decided) -> Vec<usize> {
         let mut entries = Vec::new();
         while !groups.is_empty() {
             let (entry, counts) = next_entry(groups);
@@ -404,8 +432,8 @@ mod tests {
         entries
     }
 
-    fn decide(requests: &[Request]) -> Result<Vec<Outcome>, Error> {
-        Ok(requests.iter().map(outcome).collect())
+    fn decide(requests: &[Request]) -> Decided {
+        requests.iter().map(outcome).collect::<Vec<_>>().into()
     }
 
     #[track_caller]
@@ -445,7 +473,7 @@ mod tests {
         let mut attempts = 0;
         let entries = carry(&mut pending, |requests| {
             attempts += 1;
-            if attempts == 1 { decide(requests) } else { Err(Error::unavailable("no leader")) }
+            if attempts == 1 { decide(requests) } else { Error::unavailable("no leader").into() }
         });
         assert_eq!(entries, [2, 2]);
         for (group, decided) in answers.drain(..).zip([1, 1, 0, 0]) {
@@ -455,12 +483,53 @@ mod tests {
     }
 
     #[test]
+    fn what_the_leader_has_decided_is_handed_out_though_the_rest_is_not() {
+        let (mut pending, mut answers) = groups(&[(1, 10), (3, 10), (1, 10), (0, 0)]);
+        let entries = carry(&mut pending, |requests| Decided {
+            outcomes: requests[..2].iter().map(outcome).collect(),
+            error: Some(Error::unavailable("the deadline passed")),
+        });
+        assert_eq!(entries, [5]);
+        for (group, decided) in answers.drain(..).zip([1, 1, 0, 0]) {
+            let error = (group.first != 1).then_some(ErrorKind::Unavailable);
+            assert_decided(group, decided, error);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_when_the_deadline_passes_is_told() {
+        let (queue, mut waiting) = queue();
+        let requests: Vec<_> = (1..=3).map(|number| request(number, MAX_BYTES / 2)).collect();
+        let asked = queue.propose(requests, Instant::now() + Duration::from_millis(50), false);
+        let carry = async {
+            let mut groups = VecDeque::from([waiting.recv().await.expect("a group")]);
+            let (entry, counts) = next_entry(&mut groups);
+            hand_out(&mut groups, &counts, decide(&entry));
+            assert_eq!((entry.len(), groups.len()), (1, 1), "the others wait for the next entry");
+            groups
+        };
+        let (decided, _waiting) = tokio::join!(asked, carry);
+        let revisions: Vec<_> = decided.outcomes.iter().map(|outcome| outcome.revision).collect();
+        assert_eq!(revisions, [1]);
+        assert_eq!(decided.error.map(|error| error.kind), Some(ErrorKind::Unavailable));
+    }
+
+    #[test]
+    fn what_is_sent_at_once_is_proposed_in_parts_of_bounded_bytes() {
+        let requests = |bytes, count| (1..=count).map(|number| request(number, bytes)).collect();
+        assert_eq!(group_of(&requests(10, 5)), 5);
+        assert_eq!(group_of(&requests(10, 10_000)), MAX_COMMANDS);
+        assert_eq!(group_of(&requests(MAX_COMMAND_BYTES - 1_000, 5)), 2);
+        assert_eq!(group_of(&requests(GROUP_BYTES + 1, 2)), 1);
+    }
+
+    #[test]
     fn commands_that_make_no_sense_to_the_leader_do_not_stop_the_others() {
         let (mut pending, mut answers) = groups(&[(1, MAX_BYTES), (1, 10)]);
         let mut attempts = 0;
         carry(&mut pending, |requests| {
             attempts += 1;
-            if attempts == 1 { Err(Error::new(ErrorKind::Invalid, "nonsense")) } else { decide(requests) }
+            if attempts == 1 { Error::new(ErrorKind::Invalid, "nonsense").into() } else { decide(requests) }
         });
         assert_decided(answers.remove(0), 0, Some(ErrorKind::Invalid));
         assert_decided(answers.remove(0), 1, None);

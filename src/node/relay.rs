@@ -15,6 +15,7 @@ use super::Error;
 use super::ErrorKind;
 use super::Node;
 use super::deadline::deadline;
+use super::propose::Decided;
 use super::read::ReadPoint;
 use crate::codec::batch;
 use crate::codec::verdict;
@@ -91,20 +92,16 @@ impl Node {
     }
 
     /// Has commands decided by the leader.
-    pub(super) async fn forward(
-        &self,
-        requests: &[ledger::Request],
-        deadline: Instant,
-    ) -> Result<Vec<Outcome>, Error> {
-        let mut client = self.leader_client()?;
-        let message = peer::ForwardRequest { requests: requests.iter().map(batch::encode_request).collect() };
-        let reply = client.forward(timed(message, deadline)).await.map_err(|status| answer(&status))?;
-        let outcomes = reply.into_inner().outcomes.into_iter().map(decode_outcome);
-        let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
-        if outcomes.len() == requests.len() {
-            Ok(outcomes)
-        } else {
-            Err(Error::unavailable("the leader answered fewer commands than it was asked"))
+    pub(super) async fn forward(&self, requests: &[ledger::Request], deadline: Instant) -> Decided {
+        let ask = async {
+            let mut client = self.leader_client()?;
+            let requests = requests.iter().map(batch::encode_request).collect();
+            let message = timed(peer::ForwardRequest { requests }, deadline);
+            client.forward(message).await.map_err(|status| answer(&status))
+        };
+        match ask.await {
+            Ok(reply) => decode_reply(reply.into_inner(), requests.len()).unwrap_or_else(Decided::from),
+            Err(error) => error.into(),
         }
     }
 
@@ -131,6 +128,31 @@ impl Node {
         let reply = client.clock(request).await.map_err(|status| answer(&status))?;
         Ok(reply.into_inner().clock_ms)
     }
+}
+
+fn encode_reply(decided: &Decided) -> peer::ForwardReply {
+    peer::ForwardReply {
+        outcomes: decided.outcomes.iter().map(encode_outcome).collect(),
+        undecided: decided
+            .error
+            .as_ref()
+            .map(|error| peer::Undecided { code: error.kind.code().into(), problem: error.problem.clone() }),
+    }
+}
+
+/// What the leader says of so many commands.
+fn decode_reply(reply: peer::ForwardReply, asked: usize) -> Result<Decided, Error> {
+    let outcomes: Vec<_> = reply.outcomes.into_iter().map(decode_outcome).collect::<Result<_, _>>()?;
+    let error = reply.undecided.map(|said| answer(&Status::new(said.code.into(), said.problem)));
+    match (outcomes.len(), &error) {
+        (decided, None) if decided == asked => {}
+        (decided, Some(_)) if decided < asked => {}
+        (decided, _) => {
+            let problem = format!("the leader answered {decided} commands when it was asked {asked}");
+            return Err(Error::unavailable(problem));
+        }
+    }
+    Ok(Decided { outcomes, error })
 }
 
 fn encode_outcome(outcome: &Outcome) -> peer::Outcome {
@@ -167,8 +189,14 @@ impl relay_server::Relay for RelayService {
         let requests = requests
             .collect::<Result<Vec<_>, _>>()
             .map_err(|corrupt| Status::invalid_argument(corrupt.to_string()))?;
-        let outcomes = self.0.decide_relayed(requests, deadline).await?;
-        Ok(Response::new(peer::ForwardReply { outcomes: outcomes.iter().map(encode_outcome).collect() }))
+        let decided = self.0.decide_relayed(requests, deadline).await;
+        // Nothing was decided: that is an answer to the call.
+        if let Decided { outcomes, error: Some(error) } = &decided
+            && outcomes.is_empty()
+        {
+            return Err(error.clone().into());
+        }
+        Ok(Response::new(encode_reply(&decided)))
     }
 
     async fn read_index(

@@ -146,6 +146,11 @@ impl Timekeeper {
         Reading { time: reign.latest, news }
     }
 
+    /// Whether the own clock is refused in this term.
+    fn refuses(&self, term: u64) -> bool {
+        self.reign.as_ref().is_some_and(|reign| reign.term == term && reign.refusal != Refusal::None)
+    }
+
     /// Whether the entry that is about to be proposed is the one to say that the clock is refused.
     fn tell(&mut self) -> bool {
         self.replace(Refusal::Untold, Refusal::Told)
@@ -209,6 +214,14 @@ impl Node {
     pub(super) async fn believed_time(&self) -> Option<LogTime> {
         let mut keeper = self.time.keeper.lock().await;
         Some(self.read_time(&mut keeper).await?.0)
+    }
+
+    /// Whether this node leads, and does not believe its clock.
+    pub(super) async fn refuses_clock(&self) -> bool {
+        let Some(term) = self.reign() else { return false };
+        let mut keeper = self.time.keeper.lock().await;
+        // A leader that has nothing to decide has not looked for a while.
+        keeper.reigns(term) && self.read_time(&mut keeper).await.is_some() && keeper.refuses(term)
     }
 
     /// The believed time, and the own clock.

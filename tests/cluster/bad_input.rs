@@ -108,7 +108,11 @@ impl Bench {
     async fn contents(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let client = self.cluster.client(0);
         (
-            client.list_scopes("", 1_000, "").await.expect("scopes").scopes,
+            client
+                .list_scopes(v1::ListScopesRequest { page_size: 1_000, ..Default::default() })
+                .await
+                .expect("scopes")
+                .scopes,
             client.list_quotas("", 1_000, "").await.expect("quotas").quotas,
             client
                 .list_holds(v1::ListHoldsRequest { page_size: 1_000, ..Default::default() })
@@ -275,19 +279,19 @@ async fn reservations_that_contradict_themselves_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_or_there_already_is_named() {
     let bench = Bench::new(Settings::default()).await;
-    let missing = ["unknown scope", "acme/nobody"];
+    let missing = ["there is no scope", "acme/nobody"];
     let call = bench.reserve(vec![line("acme/nobody", WHOLE, 1)]);
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, call).await;
     let get = v1::GetQuotaRequest { scope: "acme/nobody".into(), resource: WHOLE.into() };
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, bench.query.clone().get_quota(get)).await;
     let call = bench.create_scope("no/body");
-    bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &["unknown scope", "no"], call).await;
+    bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &["there is no scope", "no"], call).await;
     let call = bench.reserve(vec![line("acme", "gravity", 1)]);
-    bench.refused(Code::NotFound, "UNKNOWN_RESOURCE", &["unknown resource", "gravity"], call).await;
+    bench.refused(Code::NotFound, "UNKNOWN_RESOURCE", &["there is no resource", "gravity"], call).await;
     let call = bench.reserve(vec![line("empty", WHOLE, 1)]);
     bench.refused(Code::NotFound, "UNKNOWN_QUOTA", &["no quota", "empty"], call).await;
     for hold_id in [0, 1, u64::MAX] {
-        let message = ["unknown hold", &hold_id.to_string()];
+        let message = ["there is no hold", &hold_id.to_string()];
         let commit = v1::CommitRequest { request_id: id(), hold_id, ..Default::default() };
         bench.refused(Code::NotFound, "UNKNOWN_HOLD", &message, bench.ledger.clone().commit(commit)).await;
         let release = v1::ReleaseRequest { request_id: id(), hold_id, ..Default::default() };
@@ -396,7 +400,7 @@ async fn request_ids_and_actors_that_will_not_do_are_refused() {
     let call = release("ffffffff-ffff-7fff-bfff-ffffffffffff");
     bench.malformed("request_id", "ahead of the ledger", call).await;
     let call = release("01939c2f-0000-7000-8000-000000000000");
-    bench.refused(Code::FailedPrecondition, "REQUEST_ID_EXPIRED", &["too old"], call).await;
+    bench.refused(Code::FailedPrecondition, "REQUEST_ID_EXPIRED", &["are forgotten"], call).await;
 
     let client = bench.cluster.client(0);
     let used = new_request_id();
@@ -422,7 +426,7 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_goes_on() {
     let before = bench.revision().await;
     let many = (0..60).map(|number| line(&format!("acme/n{number}/{}", "x".repeat(60)), WHOLE, 1)).collect();
     let status = bench.reserve(many).await.expect_err("too large");
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     assert!(status.message().contains("2000"), "{status:?}");
     assert_eq!(bench.revision().await, before);
     let release = v1::ReleaseRequest { request_id: id(), hold_id: bench.hold, ..Default::default() };

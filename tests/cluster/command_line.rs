@@ -71,6 +71,9 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     assert_eq!(denied["error"]["code"], "RESOURCE_EXHAUSTED", "{denied}");
     assert!(denied["error"]["rejection"].to_string().contains("\"6.5\""), "{denied}");
 
+    let preview = shell.answer(&format!("commit {id} --preview")).await;
+    assert!(preview.contains("nothing was changed") && preview.contains(&format!("hold {id}")), "{preview}");
+    shell.failure(&format!("resize {id} acme/ml:memory_gb=65 --preview"), 3, &["short by 1"]).await;
     shell.answer(&format!("commit {id}")).await;
     shell.failure(&format!("commit {id}"), 4, &[&id, "committed at revision"]).await;
     let quota = shell.json("quota get acme/ml memory_gb").await;
@@ -81,6 +84,11 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     );
 
     shell.answer("quota lock acme memory_gb --reason audit").await;
+    let again = shell.answer("quota lock acme memory_gb --reason holidays").await;
+    assert!(again.starts_with("nothing to change: acme memory_gb, now version 2,"), "{again}");
+    let moved = shell.answer("scope move acme/ml acme/ml").await;
+    assert!(moved.starts_with("nothing to change: "), "{moved}");
+    shell.failure("quota override acme memory_gb inherit --until +1h", 2, &["'unlimited'"]).await;
     shell.failure("reserve acme/ml:memory_gb=1", 3, &["locked", "acme", "alice", "audit"]).await;
     shell.answer("quota unlock acme memory_gb").await;
     shell.failure("quota set acme memory_gb 90 --if-version 1", 4, &["version", "acme", "1", "3"]).await;

@@ -1,9 +1,9 @@
 //! What clients sent and what they were told, against what the cluster says it decided.
 //!
 //! The judge is a replay: the commands of the test, entry by entry in the order of the events, and
-//! the stamps of the leaders, through the rules in this process. It must give every event to the last counter, every outcome that a client saw,
-//! and the state whose digest the nodes show. The ceilings are checked once more by hand, from the
-//! events alone.
+//! the stamps of the leaders, through the rules in this process. It must give every event to the last
+//! counter, every outcome that a client saw, and the state whose digest the nodes show. The ceilings
+//! are checked once more by hand, from the events alone.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

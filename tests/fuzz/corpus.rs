@@ -266,7 +266,10 @@ fn relayed(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
             {
                 details.push(of_kind(2, status(&rejection)));
             }
-            inputs.push(of_kind(1, peer::ForwardReply { outcomes: vec![outcome] }.encode_to_vec()));
+            inputs.push(of_kind(
+                1,
+                peer::ForwardReply { outcomes: vec![outcome], undecided: None }.encode_to_vec(),
+            ));
         }
     }
     inputs.into_iter().chain(details).collect()
@@ -300,7 +303,11 @@ fn commands(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
                     let one = |command| v1::BatchCommand { tag: 0, command: Some(command::encode(command)) };
                     let commands = batch.commands().iter().map(one).collect();
                     let request_id = request.clone();
-                    of_kind(1, v1::BatchRequest { request_id, atomic: true, commands }.encode_to_vec())
+                    of_kind(
+                        1,
+                        v1::BatchRequest { request_id, atomic: true, commands, ..Default::default() }
+                            .encode_to_vec(),
+                    )
                 }
                 Command::ApplyPlan(plan) => of_kind(2, quorate::codec::plan::encode(plan).encode_to_vec()),
                 command => one_command(command::encode(command)),

@@ -17,7 +17,7 @@ use crate::proto::v1::*;
 
 impl Client {
     /// Many commands in one call: all or nothing when the message is `atomic`, each on its own
-    /// otherwise.
+    /// otherwise. What is atomic can be asked for with `validate_only`, and needs no id then.
     ///
     /// An atomic batch is identified by `request_id`. In an independent one it is the base of the
     /// ids of those commands that have none, by their position: the same message under the same id
@@ -27,6 +27,9 @@ impl Client {
         request_id: Uuid,
         mut message: BatchRequest,
     ) -> Result<BatchResponse, ClientError> {
+        if message.atomic && message.validate_only {
+            return call!(self, Repeat::Read, ledger.batch, message);
+        }
         if message.atomic {
             message.request_id = request_id.to_string();
         } else {

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::call;
 use super::command;
+use super::command_or_question;
 use crate::client::Client;
 use crate::client::ClientError;
 use crate::client::retry::Repeat;
@@ -30,7 +31,7 @@ impl Client {
         request_id: Uuid,
         mut message: CommitRequest,
     ) -> Result<CommitResponse, ClientError> {
-        command!(self, request_id, ledger.commit, message)
+        command_or_question!(self, request_id, ledger.commit, message)
     }
 
     /// Gives back what is live of a hold, or a part of it.
@@ -39,7 +40,7 @@ impl Client {
         request_id: Uuid,
         mut message: ReleaseRequest,
     ) -> Result<ReleaseResponse, ClientError> {
-        command!(self, request_id, ledger.release, message)
+        command_or_question!(self, request_id, ledger.release, message)
     }
 
     /// Lets a hold live for `ttl_ms` from log time now.
@@ -62,5 +63,21 @@ impl Client {
     ) -> Result<ResizeResponse, ClientError> {
         let mut message = ResizeRequest { hold_id, lines, ..Default::default() };
         command!(self, request_id, ledger.resize, message)
+    }
+
+    /// What [`Client::renew`] would do now. Nothing is done: a read.
+    pub async fn preview_renew(&self, hold_id: u64, ttl_ms: u64) -> Result<RenewResponse, ClientError> {
+        let message = RenewRequest { hold_id, ttl_ms, validate_only: true, ..Default::default() };
+        call!(self, Repeat::Read, ledger.renew, message)
+    }
+
+    /// What [`Client::resize`] would do now. Nothing is done: a read.
+    pub async fn preview_resize(
+        &self,
+        hold_id: u64,
+        lines: Vec<HoldAmount>,
+    ) -> Result<ResizeResponse, ClientError> {
+        let message = ResizeRequest { hold_id, lines, validate_only: true, ..Default::default() };
+        call!(self, Repeat::Read, ledger.resize, message)
     }
 }

@@ -2,7 +2,7 @@
 //! whether the call may be repeated.
 //!
 //! A command is given its request_id apart from its message, and whatever the message says in that
-//! place is replaced: the id is the retry identity, and belongs to the call. A policy command with
+//! place is replaced: the id is the retry identity, and belongs to the call. A command with
 //! `validate_only` changes nothing; it is repeated like a read and needs no id.
 //!
 //! Knows nothing of nodes, deadlines or failures.
@@ -62,18 +62,18 @@ macro_rules! command {
     }};
 }
 
-/// Sends a policy command: one that may also be meant as a question.
-macro_rules! policy_command {
-    ($client:expr, $request_id:expr, $method:ident, $message:ident) => {{
+/// Sends a command that may also be meant as a question.
+macro_rules! command_or_question {
+    ($client:expr, $request_id:expr, $stub:ident.$method:ident, $message:ident) => {{
         if $message.validate_only {
             $message.request_id = String::new();
-            call!($client, Repeat::Read, quotas.$method, $message)
+            call!($client, Repeat::Read, $stub.$method, $message)
         } else {
-            command!($client, $request_id, quotas.$method, $message)
+            command!($client, $request_id, $stub.$method, $message)
         }
     }};
 }
 
 use call;
 use command;
-use policy_command;
+use command_or_question;

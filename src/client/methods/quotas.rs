@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::call;
 use super::command;
-use super::policy_command;
+use super::command_or_question;
 use crate::client::Client;
 use crate::client::ClientError;
 use crate::client::retry::Repeat;
@@ -18,7 +18,7 @@ impl Client {
         request_id: Uuid,
         mut message: CreateScopeRequest,
     ) -> Result<ScopeChangeResponse, ClientError> {
-        policy_command!(self, request_id, create_scope, message)
+        command_or_question!(self, request_id, quotas.create_scope, message)
     }
 
     /// Changes the labels of a scope, or at a root what holds for its tree.
@@ -27,7 +27,7 @@ impl Client {
         request_id: Uuid,
         mut message: UpdateScopeRequest,
     ) -> Result<ScopeChangeResponse, ClientError> {
-        policy_command!(self, request_id, update_scope, message)
+        command_or_question!(self, request_id, quotas.update_scope, message)
     }
 
     /// Moves a scope with everything below it, within its tree.
@@ -36,7 +36,7 @@ impl Client {
         request_id: Uuid,
         mut message: MoveScopeRequest,
     ) -> Result<ScopeChangeResponse, ClientError> {
-        policy_command!(self, request_id, move_scope, message)
+        command_or_question!(self, request_id, quotas.move_scope, message)
     }
 
     /// Removes a scope on which nothing is taken.
@@ -45,7 +45,7 @@ impl Client {
         request_id: Uuid,
         mut message: DeleteScopeRequest,
     ) -> Result<ScopeChangeResponse, ClientError> {
-        policy_command!(self, request_id, delete_scope, message)
+        command_or_question!(self, request_id, quotas.delete_scope, message)
     }
 
     /// Adds a resource to the catalogue, for good.
@@ -54,7 +54,7 @@ impl Client {
         request_id: Uuid,
         mut message: RegisterResourceRequest,
     ) -> Result<RegisterResourceResponse, ClientError> {
-        policy_command!(self, request_id, register_resource, message)
+        command_or_question!(self, request_id, quotas.register_resource, message)
     }
 }
 
@@ -66,7 +66,7 @@ impl Client {
         request_id: Uuid,
         mut message: SetQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, set_quota, message)
+        command_or_question!(self, request_id, quotas.set_quota, message)
     }
 
     /// Adds a signed amount to a limit that is an amount.
@@ -75,7 +75,7 @@ impl Client {
         request_id: Uuid,
         mut message: AdjustQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, adjust_quota, message)
+        command_or_question!(self, request_id, quotas.adjust_quota, message)
     }
 
     /// Removes a quota; what is taken stays counted.
@@ -84,7 +84,7 @@ impl Client {
         request_id: Uuid,
         mut message: DeleteQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, delete_quota, message)
+        command_or_question!(self, request_id, quotas.delete_quota, message)
     }
 
     /// Admits nothing new at or below the scope until unlocked.
@@ -93,7 +93,7 @@ impl Client {
         request_id: Uuid,
         mut message: LockQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, lock_quota, message)
+        command_or_question!(self, request_id, quotas.lock_quota, message)
     }
 
     /// Ends a lock.
@@ -102,7 +102,7 @@ impl Client {
         request_id: Uuid,
         mut message: UnlockQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, unlock_quota, message)
+        command_or_question!(self, request_id, quotas.unlock_quota, message)
     }
 
     /// Replaces the limit of a quota for a while.
@@ -111,7 +111,7 @@ impl Client {
         request_id: Uuid,
         mut message: OverrideQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, override_quota, message)
+        command_or_question!(self, request_id, quotas.override_quota, message)
     }
 
     /// Takes back a scheduled change or an override; one that is active ends at once.
@@ -120,7 +120,7 @@ impl Client {
         request_id: Uuid,
         mut message: CancelScheduleRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, cancel_schedule, message)
+        command_or_question!(self, request_id, quotas.cancel_schedule, message)
     }
 
     /// Passes a part of a limit to a sibling, for good or for a while.
@@ -129,7 +129,7 @@ impl Client {
         request_id: Uuid,
         mut message: TransferQuotaRequest,
     ) -> Result<QuotaChangeResponse, ClientError> {
-        policy_command!(self, request_id, transfer_quota, message)
+        command_or_question!(self, request_id, quotas.transfer_quota, message)
     }
 }
 
@@ -141,7 +141,7 @@ impl Client {
         request_id: Uuid,
         mut message: PutTemplateRequest,
     ) -> Result<TemplateChangeResponse, ClientError> {
-        policy_command!(self, request_id, put_template, message)
+        command_or_question!(self, request_id, quotas.put_template, message)
     }
 
     /// Sets the quotas of a scope as a template says, all or none.
@@ -150,7 +150,7 @@ impl Client {
         request_id: Uuid,
         mut message: ApplyTemplateRequest,
     ) -> Result<ApplyTemplateResponse, ClientError> {
-        policy_command!(self, request_id, apply_template, message)
+        command_or_question!(self, request_id, quotas.apply_template, message)
     }
 
     /// Makes everything as a document says, all or nothing.
@@ -159,6 +159,6 @@ impl Client {
         request_id: Uuid,
         mut message: ApplyPlanRequest,
     ) -> Result<ApplyPlanResponse, ClientError> {
-        policy_command!(self, request_id, apply_plan, message)
+        command_or_question!(self, request_id, quotas.apply_plan, message)
     }
 }

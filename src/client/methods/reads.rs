@@ -1,6 +1,7 @@
 //! Linearizable reads, and the event stream. All of them may be repeated.
 //!
-//! Of a list each call is one page: the first has the token "", and size 0 is the server's default.
+//! Of a list each call is one page: the first has the token "", and size 0 is the server's default. A
+//! page may be empty and still have a token for the next.
 
 use super::call;
 use crate::client::Client;
@@ -16,15 +17,8 @@ impl Client {
         call!(self, Repeat::Read, quotas.get_scope, message)
     }
 
-    /// The scopes at and below `path` ("" for all trees).
-    pub async fn list_scopes(
-        &self,
-        path: &str,
-        page_size: u32,
-        page_token: &str,
-    ) -> Result<ListScopesResponse, ClientError> {
-        let message =
-            ListScopesRequest { path: path.to_owned(), page_size, page_token: page_token.to_owned() };
+    /// The scopes at and below the path of the message ("" for all trees) that have its labels.
+    pub async fn list_scopes(&self, message: ListScopesRequest) -> Result<ListScopesResponse, ClientError> {
         call!(self, Repeat::Read, quotas.list_scopes, message)
     }
 
@@ -62,9 +56,14 @@ impl Client {
         call!(self, Repeat::Read, quotas.get_drift, message)
     }
 
-    /// What is there at and below `scope` ("" for everything), as a document.
-    pub async fn export_plan(&self, scope: &str) -> Result<ExportPlanResponse, ClientError> {
-        let message = ExportPlanRequest { scope: scope.to_owned() };
+    /// What is there at and below `scope` ("" for everything), at most `depth` levels below it, as a
+    /// document.
+    pub async fn export_plan(
+        &self,
+        scope: &str,
+        depth: Option<u32>,
+    ) -> Result<ExportPlanResponse, ClientError> {
+        let message = ExportPlanRequest { scope: scope.to_owned(), depth };
         call!(self, Repeat::Read, quotas.export_plan, message)
     }
 }

@@ -101,6 +101,7 @@ pub(super) fn encode_commit(command: &Commit) -> v1::CommitRequest {
         lines: encode_lines(&command.lines),
         // What is said by default is not said.
         r#final: (!command.is_final).then_some(false),
+        validate_only: false,
     }
 }
 
@@ -113,6 +114,7 @@ pub(super) fn encode_release(command: &Release) -> v1::ReleaseRequest {
         request_id: String::new(),
         hold_id: command.hold,
         lines: encode_lines(&command.lines),
+        validate_only: false,
     }
 }
 
@@ -121,7 +123,7 @@ pub(super) fn renew(message: &v1::RenewRequest) -> Result<Command, Malformed> {
 }
 
 pub(super) fn encode_renew(command: &Renew) -> v1::RenewRequest {
-    v1::RenewRequest { request_id: String::new(), hold_id: command.hold, ttl_ms: command.ttl_ms }
+    v1::RenewRequest { hold_id: command.hold, ttl_ms: command.ttl_ms, ..Default::default() }
 }
 
 pub(super) fn resize(message: &v1::ResizeRequest) -> Result<Command, Malformed> {
@@ -133,6 +135,7 @@ pub(super) fn encode_resize(command: &Resize) -> v1::ResizeRequest {
         request_id: String::new(),
         hold_id: command.hold,
         lines: encode_lines(&command.lines),
+        validate_only: false,
     }
 }
 

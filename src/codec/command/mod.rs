@@ -93,6 +93,7 @@ pub(super) fn encode_logged(command: &Command) -> Logged {
             request_id: String::new(),
             atomic: true,
             commands: batch.commands().iter().map(one).collect(),
+            validate_only: false,
         }),
         command => Logged::One(one(command)),
     }
@@ -193,15 +194,15 @@ macro_rules! of_any {
     ($message:expr, $inner:ident => $value:expr) => {
         match $message {
             Message::Reserve($inner) => $value,
+            message => of_any!(with_validate_only message, $inner => $value),
+        }
+    };
+    (with_validate_only $message:expr, $inner:ident => $value:expr) => {
+        match $message {
             Message::Commit($inner) => $value,
             Message::Release($inner) => $value,
             Message::Renew($inner) => $value,
             Message::Resize($inner) => $value,
-            message => of_any!(policy message, $inner => $value),
-        }
-    };
-    (policy $message:expr, $inner:ident => $value:expr) => {
-        match $message {
             Message::CreateScope($inner) => $value,
             Message::UpdateScope($inner) => $value,
             Message::MoveScope($inner) => $value,
@@ -218,11 +219,8 @@ macro_rules! of_any {
             Message::PutTemplate($inner) => $value,
             Message::ApplyTemplate($inner) => $value,
             Message::ApplyPlan($inner) => $value,
-            Message::Reserve(_)
-            | Message::Commit(_)
-            | Message::Release(_)
-            | Message::Renew(_)
-            | Message::Resize(_) => Default::default(),
+            // Check asks what it would do.
+            Message::Reserve(_) => Default::default(),
         }
     };
 }
@@ -234,7 +232,7 @@ pub fn take_request_id(message: &mut Message) -> String {
 
 /// Takes out of the message of a command whether it is only to be validated.
 pub fn take_validate_only(message: &mut Message) -> bool {
-    of_any!(policy message, inner => std::mem::take(&mut inner.validate_only))
+    of_any!(with_validate_only message, inner => std::mem::take(&mut inner.validate_only))
 }
 
 /// The name of the field of `BatchCommand` that has this message.

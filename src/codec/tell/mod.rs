@@ -1,15 +1,23 @@
-//! Puts the reasons of a rejection into words for people.
+//! A rejection in words for people: what stood in the way, and what to do about it. The one place
+//! that says it, for the messages of nodes and for the program.
 //!
 //! Knows the vocabulary of the ledger. Knows nothing of gRPC, exit codes or where the words go.
 
-use super::times::distance;
-use super::times::span_text;
-use super::times::utc;
-use crate::client::v1;
-use crate::client::v1::rejection::Reason;
+mod time;
+
+pub use self::time::distance;
+pub use self::time::span_text;
+pub use self::time::utc;
+use crate::proto::v1;
+use crate::proto::v1::rejection::Reason;
+
+/// All of it in one line: "denied: acme/ml  memory_gb  hard limit 20, …".
+pub fn sentence(rejection: &v1::Rejection) -> String {
+    format!("{}: {}", label(rejection), reasons(rejection).join("; "))
+}
 
 /// What kind of refusal it is, in a word or two: "denied", "locked".
-pub(super) fn label(rejection: &v1::Rejection) -> &'static str {
+pub fn label(rejection: &v1::Rejection) -> &'static str {
     let Some(reason) = &rejection.reason else { return "rejected" };
     match reason {
         Reason::Malformed(_) => "malformed",
@@ -43,7 +51,7 @@ pub(super) fn label(rejection: &v1::Rejection) -> &'static str {
 }
 
 /// Whether it says that there is no room, or that somebody locked it.
-pub(super) fn is_denial(rejection: &v1::Rejection) -> bool {
+pub fn is_denial(rejection: &v1::Rejection) -> bool {
     match &rejection.reason {
         Some(Reason::Denied(_) | Reason::Locked(_)) => true,
         Some(Reason::PartFailed(part)) => part.rejection.as_deref().is_some_and(is_denial),
@@ -52,15 +60,15 @@ pub(super) fn is_denial(rejection: &v1::Rejection) -> bool {
 }
 
 /// Each thing that stood in the way, one sentence each.
-pub(super) fn reasons(rejection: &v1::Rejection) -> Vec<String> {
+pub fn reasons(rejection: &v1::Rejection) -> Vec<String> {
     reasons_at(rejection, None)
 }
 
 /// As [`reasons`]; a time to come is also said as how far away it is from `now_ms`.
-pub(super) fn reasons_at(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
+pub fn reasons_at(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
     let mut reasons = listed(rejection, now_ms);
     if rejection.omitted > 0 {
-        reasons.push(format!("and {} more; `quorate events list` shows all", rejection.omitted));
+        reasons.push(format!("and {} more; the event has all of them", rejection.omitted));
     }
     reasons
 }
@@ -74,8 +82,10 @@ fn listed(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
             unknown.resources.iter().map(|resource| format!("there is no resource {resource}")).collect()
         }
         Some(Reason::UnknownQuotas(unknown)) => {
-            let none =
-                |quota| format!("{} has no quota: set one with `quorate quota set`", name(Some(quota)));
+            let none = |quota| {
+                let quota = name(Some(quota));
+                format!("{quota} has no quota, nor is there one above: set one, unlimited if that is meant")
+            };
             unknown.quotas.iter().map(none).collect()
         }
         Some(Reason::HoldTooSmall(small)) => {
@@ -83,7 +93,7 @@ fn listed(rejection: &v1::Rejection, now_ms: Option<u64>) -> Vec<String> {
         }
         Some(Reason::InUse(in_use)) => in_use.taken.iter().map(taken).collect(),
         Some(Reason::OnLoan(loans)) => {
-            let loan = |id| format!("transfer {id} has not gone back yet: see `quorate quota get`");
+            let loan = |id| format!("transfer {id} has not gone back yet");
             loans.transfer_ids.iter().map(loan).collect()
         }
         Some(Reason::Locked(locked)) => locked.locks.iter().map(locked_quota).collect(),
@@ -115,10 +125,10 @@ fn reason(reason: &Reason) -> String {
             format!("there is no hold {}; one closed long ago is forgotten", unknown.hold_id)
         }
         Reason::UnknownTemplate(unknown) => {
-            format!("there is no template {}; see `quorate template list`", unknown.template)
+            format!("there is no template {}", unknown.template)
         }
         Reason::UnknownSchedule(unknown) => format!(
-            "nothing of number {} is scheduled for {}; see `quorate quota get`",
+            "nothing of number {} is scheduled for {}; it may have ended",
             unknown.schedule_id,
             name(unknown.quota.as_ref())
         ),
@@ -130,7 +140,7 @@ fn reason(reason: &Reason) -> String {
             closed.closed_at_revision
         ),
         Reason::HasChildren(parent) => format!(
-            "there are scopes below {} ({}): --recursive deletes them with it",
+            "there are scopes below {} ({}): delete them first, or all together (recursive)",
             parent.scope, parent.children
         ),
         Reason::Uncountable(uncountable) => {
@@ -150,7 +160,7 @@ fn reason(reason: &Reason) -> String {
         ),
         Reason::RequestIdExpired(expired) => format!(
             "ids from before {} are forgotten, and nothing was done now; \
-             `quorate events list` shows whether the command was done at its time",
+             the events show whether the command was done at its time",
             utc(expired.oldest_accepted_ms)
         ),
         other => policy_reason(other),
@@ -166,7 +176,9 @@ fn policy_reason(reason: &Reason) -> String {
         }
         Reason::TransferNotAllowed(refused) => {
             let quota = name(refused.quota.as_ref());
-            format!("{quota} does not let the scopes below pass limits to each other (--allow-transfer)")
+            format!(
+                "{quota} does not let the scopes below pass limits to each other: set allow_transfer there"
+            )
         }
         Reason::TtlTooLong(long) => format!(
             "{} lets a hold live for {} at most, and {} was asked for",
@@ -195,7 +207,7 @@ fn policy_reason(reason: &Reason) -> String {
 }
 
 /// What a denial comes down to, in one line.
-pub(super) fn denial_headline(denied: &v1::rejection::Denied) -> String {
+pub fn denial_headline(denied: &v1::rejection::Denied) -> String {
     match denied.blocking.as_slice() {
         [] => "there is no room; nothing was done".to_owned(),
         [one] => {
@@ -213,12 +225,12 @@ fn blocking_lines(blocking: &v1::Blocking, now_ms: Option<u64>) -> Vec<String> {
 }
 
 /// One (scope, resource) that was gone over without a denial: nobody has to wait.
-pub(super) fn over_text(over: &v1::Blocking) -> String {
+pub fn over_text(over: &v1::Blocking) -> String {
     format!("{}: over by {}", numbers(over), over.shortfall)
 }
 
 /// One (scope, resource) without room: which rule, the numbers, and whether waiting can help.
-fn blocking_text(blocking: &v1::Blocking, now_ms: Option<u64>) -> String {
+pub fn blocking_text(blocking: &v1::Blocking, now_ms: Option<u64>) -> String {
     let waiting = match (blocking.waiting_can_help, blocking.fits_at_ms) {
         (false, _) => "waiting cannot help".to_owned(),
         (true, 0) => "waiting can help".to_owned(),
@@ -255,7 +267,7 @@ fn at_text(at_ms: u64, now_ms: Option<u64>) -> String {
 }
 
 /// A rule in the words of the ledger.
-pub(super) fn rule_text(rule: v1::Rule) -> &'static str {
+pub fn rule_text(rule: v1::Rule) -> &'static str {
     match rule {
         v1::Rule::HardLimit => "hard limit",
         v1::Rule::BurstLimit => "burst limit",
@@ -284,7 +296,7 @@ fn locked_quota(locked: &v1::rejection::LockedQuota) -> String {
 }
 
 /// A lock in words: "locked by alice: audit".
-pub(super) fn lock_text(lock: &v1::Lock) -> String {
+pub fn lock_text(lock: &v1::Lock) -> String {
     if lock.actor.is_empty() {
         format!("locked: {}", lock.reason)
     } else {
@@ -304,7 +316,7 @@ fn name(quota: Option<&v1::QuotaName>) -> String {
 }
 
 /// The state of a hold in the words of the ledger.
-pub(super) fn hold_state(state: v1::HoldState) -> &'static str {
+pub fn hold_state(state: v1::HoldState) -> &'static str {
     match state {
         v1::HoldState::Unspecified => "closed",
         v1::HoldState::Held => "held",
@@ -315,18 +327,18 @@ pub(super) fn hold_state(state: v1::HoldState) -> &'static str {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in crate::cli) fn rejection(reason: Reason) -> v1::Rejection {
+    pub(crate) fn rejection(reason: Reason) -> v1::Rejection {
         v1::Rejection { reason: Some(reason), omitted: 0 }
     }
 
-    pub(in crate::cli) fn quota(scope: &str) -> Option<v1::QuotaName> {
+    pub(crate) fn quota(scope: &str) -> Option<v1::QuotaName> {
         Some(v1::QuotaName { scope: scope.into(), resource: "memory_gb".into() })
     }
 
-    pub(in crate::cli) fn denied() -> v1::Rejection {
+    pub(crate) fn denied() -> v1::Rejection {
         rejection(Reason::Denied(v1::rejection::Denied {
             blocking: vec![v1::Blocking {
                 scope: "acme/ml".into(),
@@ -347,10 +359,10 @@ pub(super) mod tests {
     fn a_denial_says_the_limit_the_counters_and_what_is_missing() {
         assert_eq!(
             reasons(&denied()),
-            [
-                "acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; waiting can help"
-            ]
+            ["acme/ml  memory_gb  hard limit 20, used 0, held 16, requested 16: short by 12; \
+              waiting can help"]
         );
+        assert!(sentence(&denied()).starts_with("denied: acme/ml  memory_gb  hard limit 20,"));
     }
 
     #[test]
