@@ -37,6 +37,11 @@ fn main() {
     let (small, large, rounds) = if quick { (100, 1_000, 1) } else { (1_000, 1_000_000, 7) };
     println!("through three levels, entries of {} commands, one core, best of {rounds}", tree::ENTRY);
     let mut trees = [small, large].map(Tree::of_users);
+    if !quick {
+        // As on a node that has worked for a while: each request that is remembered makes the ledger
+        // forget another one.
+        trees.iter_mut().for_each(Tree::fill);
+    }
     // Taking turns: what else the machine does meets both.
     let mut best = [(Duration::MAX, Duration::MAX); 2];
     for _ in 0..rounds {

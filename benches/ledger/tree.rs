@@ -20,6 +20,7 @@ use quorate::ledger::command::NewPolicy;
 use quorate::ledger::command::Release;
 use quorate::ledger::command::Reserve;
 use quorate::ledger::command::SetQuota;
+use quorate::ledger::request::CAPACITY;
 use quorate::ledger::tree::ChildPolicy;
 use rustix::time::ClockId;
 use rustix::time::clock_gettime;
@@ -81,6 +82,14 @@ impl Tree {
             assert!(applied.outcomes.iter().all(|outcome| outcome.verdict.is_ok()), "the tree grows");
         });
         taken
+    }
+
+    /// Reserves and releases until no more requests can be remembered.
+    pub fn fill(&mut self) {
+        while self.requests < CAPACITY as u64 {
+            let (_, made) = self.reserve(100 * ENTRY);
+            self.release(&made);
+        }
     }
 
     /// Reserves for users at random, and tells how long that took and which holds were made.

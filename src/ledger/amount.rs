@@ -30,12 +30,14 @@ pub struct Amount {
 }
 
 impl PartialOrd for Amount {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Amount {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
         self.units().cmp(&other.units())
@@ -63,6 +65,7 @@ pub enum AmountError {
 
 impl Amount {
     /// Nothing, at the scale of a resource.
+    #[inline]
     pub fn zero(decimals: u8) -> Self {
         Self { low: 0, high: 0, scale: decimals }
     }
@@ -91,34 +94,40 @@ impl Amount {
     }
 
     /// The sum, or `None` when it has too many digits to be exact.
+    #[inline]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
         self.of_units(self.units() + other.units())
     }
 
     /// The difference, or `None` when it would be negative.
+    #[inline]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         assert_eq!(self.scale, other.scale, "amounts of one resource have one scale");
         self.of_units(self.units() - other.units())
     }
 
     /// The difference, or zero when it would be negative.
+    #[inline]
     pub fn saturating_sub(self, other: Self) -> Self {
         self.checked_sub(other).unwrap_or(Self::zero(self.scale))
     }
 
     /// The digits as an integer: the amount times 10^decimals. Below 2^96.
+    #[inline]
     pub fn units(self) -> i128 {
         i128::from(self.high) << 64 | i128::from(self.low)
     }
 
     /// How many digits after the point: the decimals of the resource.
+    #[inline]
     pub fn scale(self) -> u8 {
         self.scale
     }
 
     /// The amount of so many units at the scale of this one; `None` when negative or too large to
     /// be counted exactly.
+    #[inline]
     pub fn of_units(self, units: i128) -> Option<Self> {
         let high = u32::try_from(units >> 64).ok()?;
         let low = u64::try_from(units & i128::from(u64::MAX)).ok()?;
@@ -134,6 +143,7 @@ impl Amount {
     }
 
     /// Whether it is nothing.
+    #[inline]
     pub fn is_zero(self) -> bool {
         self.low == 0 && self.high == 0
     }
@@ -145,6 +155,7 @@ impl Amount {
 }
 
 /// Units at a scale as a number, which may be negative; `None` when there are too many digits.
+#[inline]
 pub fn number_of(units: i128, scale: u8) -> Option<Decimal> {
     let digits = units.unsigned_abs();
     if digits >= UNITS_END.unsigned_abs() {

@@ -75,6 +75,7 @@ pub struct HoldLine {
 
 impl HoldLine {
     /// Held and committed together.
+    #[inline]
     pub fn live(&self) -> Amount {
         self.held.checked_add(self.used).expect("the accounts of the line counted more than this sum")
     }
@@ -96,6 +97,7 @@ impl Hold {
     }
 
     /// Whether what is held of it is dead at a time.
+    #[inline]
     pub fn is_expired(&self, now: LogTime) -> bool {
         self.expires_at.is_some_and(|end| now >= end.get())
     }

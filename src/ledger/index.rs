@@ -32,10 +32,12 @@ pub(super) struct PathIndex {
 
 impl PathIndex {
     /// The scope that is found under a path; `is_at` says whether a scope has it.
+    #[inline]
     pub(super) fn get(&self, path: &Path, is_at: impl Fn(ScopeId) -> bool) -> Option<ScopeId> {
         self.find(hash(path), is_at)
     }
 
+    #[inline]
     fn find(&self, hash: u32, is_at: impl Fn(ScopeId) -> bool) -> Option<ScopeId> {
         if self.slots.is_empty() {
             return None;
@@ -54,11 +56,13 @@ impl PathIndex {
     }
 
     /// The scope that is probably found under a path with a hash: its hash is the same.
+    #[inline]
     pub(super) fn guess(&self, hash: u32) -> Option<ScopeId> {
         self.find(hash, |_| true)
     }
 
     /// Whether there is anything where a search for a hash begins.
+    #[inline]
     pub(super) fn peek(&self, hash: u32) -> bool {
         self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)).is_some_and(|slot| *slot != EMPTY)
     }
@@ -119,10 +123,12 @@ impl PathIndex {
         self.slots[position] = slot;
     }
 
+    #[inline]
     fn home(&self, hash: u32) -> usize {
         hash as usize & (self.slots.len() - 1)
     }
 
+    #[inline]
     fn after(&self, position: usize) -> usize {
         (position + 1) & (self.slots.len() - 1)
     }

@@ -70,6 +70,7 @@ impl Grant {
     }
 
     /// An answer without details.
+    #[inline]
     pub fn plain(what: Granted) -> Self {
         Self { what, details: None }
     }

@@ -111,11 +111,13 @@ impl Policy {
     }
 
     /// What it says besides its limit.
+    #[inline]
     pub fn terms(&self) -> &Terms {
         self.terms.as_deref().unwrap_or(NO_TERMS)
     }
 
     /// Whether it says anything besides its limit.
+    #[inline]
     pub fn has_terms(&self) -> bool {
         self.terms.is_some()
     }
@@ -316,16 +318,19 @@ impl Quota {
     }
 
     /// Whether what goes over it is denied.
+    #[inline]
     pub fn is_enforced(&self) -> bool {
         self.policy.terms().enforcement == Enforcement::Enforce
     }
 
     /// Whether it says what is allowed, and does not leave that to its ancestors.
+    #[inline]
     pub fn governs(&self) -> bool {
         self.hard() != Limit::Inherit
     }
 
     /// The clocks.
+    #[inline]
     pub fn clocks(&self) -> Clocks {
         self.live.as_deref().map_or_else(Clocks::default, |live| live.clocks)
     }
@@ -346,6 +351,7 @@ impl Quota {
     }
 
     /// The hard limit now: that of the policy, or of the override that replaces it.
+    #[inline]
     pub fn hard(&self) -> Limit {
         match self.active_override().map(|item| &item.plan) {
             Some(Planned::Override { limit, .. }) => *limit,
@@ -359,6 +365,7 @@ impl Quota {
     }
 
     /// What may be taken at most, at a time. `None`: nothing here limits.
+    #[inline]
     pub fn ceiling(&self, now: LogTime) -> Option<Ceiling> {
         use super::rejection::Rule;
         if self.policy.terms.is_none() && self.live.is_none() {
@@ -432,6 +439,7 @@ impl Quota {
     }
 
     /// When something next happens to it by itself.
+    #[inline]
     pub fn next_deadline(&self) -> Option<LogTime> {
         self.live.as_deref()?;
         let clocks = self.clocks();

@@ -109,13 +109,14 @@ impl Decided {
 /// The decided requests that are remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RequestTable {
-    /// Entries are large, and an id that is late moves those after it in its chunk.
-    decided: Rising<RequestId, Decided, 64>,
+    /// Entries are large, and one that comes late or goes first moves those after it in its chunk.
+    decided: Rising<RequestId, Decided, 32>,
     weight: usize,
     floor: RequestId,
 }
 
 impl RequestTable {
+    #[inline]
     pub(super) fn get(&self, id: RequestId) -> Option<&Decided> {
         self.decided.get(id)
     }
@@ -140,6 +141,7 @@ impl RequestTable {
     }
 
     /// The greatest id that is refused at a log time.
+    #[inline]
     pub(super) fn floor_at(&self, now: LogTime) -> RequestId {
         self.floor.max(RequestId::just_before(now.saturating_sub(WINDOW_MS)))
     }

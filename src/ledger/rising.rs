@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 struct Chunk<K, V> {
     /// The key of its last entry: the row of chunks is searched without looking into them.
     last: K,
-    entries: VecDeque<(K, V)>,
+    entries: Vec<(K, V)>,
 }
 
 /// The map, in chunks of at most `MOST` entries.
@@ -68,7 +68,7 @@ impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
 
     /// The entry with the least key.
     pub(super) fn first(&self) -> Option<(K, &V)> {
-        self.chunks.front()?.entries.front().map(|(key, value)| (*key, value))
+        self.chunks.front()?.entries.first().map(|(key, value)| (*key, value))
     }
 
     /// Ascending.
@@ -100,8 +100,8 @@ impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
                     place = Place { chunk: place.chunk - 1, entry: chunk.entries.len() };
                 }
                 _ => {
-                    let mut entries = VecDeque::with_capacity(MOST);
-                    entries.push_back((key, value));
+                    let mut entries = Vec::with_capacity(MOST);
+                    entries.push((key, value));
                     self.chunks.push_back(Chunk { last: key, entries });
                     return None;
                 }
@@ -119,9 +119,9 @@ impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
         let Place { chunk: position, entry } = self.find(key).ok()?;
         let chunk = &mut self.chunks[position];
-        let (_, value) = chunk.entries.remove(entry)?;
+        let (_, value) = chunk.entries.remove(entry);
         self.len -= 1;
-        match chunk.entries.back() {
+        match chunk.entries.last() {
             Some((last, _)) => {
                 chunk.last = *last;
                 if chunk.entries.len() < MOST / 2 {
@@ -138,7 +138,7 @@ impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
     /// Makes two of a full chunk and says where in them a place is now.
     fn split(&mut self, place: Place) -> Place {
         let chunk = &mut self.chunks[place.chunk];
-        let mut entries = VecDeque::with_capacity(MOST);
+        let mut entries = Vec::with_capacity(MOST);
         entries.extend(chunk.entries.drain(MOST / 2..));
         let upper = Chunk { last: chunk.last, entries };
         chunk.last = chunk.entries[MOST / 2 - 1].0;
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(map.len(), model.len());
         assert_eq!(map.first(), model.first_key_value().map(|(key, value)| (*key, value)));
         for chunk in &map.chunks {
-            assert_eq!(Some(chunk.last), chunk.entries.back().map(|(key, _)| *key));
+            assert_eq!(Some(chunk.last), chunk.entries.last().map(|(key, _)| *key));
             assert!(chunk.entries.len() <= MOST && chunk.entries.capacity() <= MOST);
         }
         // Not much room is wasted, whatever was removed.

@@ -43,21 +43,25 @@ pub struct Scope {
 
 impl Scope {
     /// The use of a resource at and below this scope; `None` when it was never touched.
+    #[inline]
     pub fn account(&self, resource: ResourceId) -> Option<&Account> {
         let position = self.accounts.binary_search_by_key(&resource, |account| account.resource).ok()?;
         self.accounts.get(position)
     }
 
     /// The quota on a resource, if one is set.
+    #[inline]
     pub fn quota(&self, resource: ResourceId) -> Option<&Quota> {
         self.account(resource)?.quota.as_ref()
     }
 
     /// All resources that were ever touched here, ascending.
+    #[inline]
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
     }
 
+    #[inline]
     pub(super) fn account_mut(&mut self, resource: ResourceId, decimals: u8) -> &mut Account {
         let position = match self.accounts.binary_search_by_key(&resource, |account| account.resource) {
             Ok(position) => position,
@@ -97,6 +101,7 @@ impl Account {
     }
 
     /// used + held.
+    #[inline]
     pub fn taken(&self) -> Amount {
         self.used.checked_add(self.held).expect("every reservation checked this sum before it was granted")
     }

@@ -186,16 +186,19 @@ impl State {
     }
 
     /// The scope at a path.
+    #[inline]
     pub fn scope_at(&self, path: &Path) -> Option<&Scope> {
         let id = self.paths.get(path, |id| self.scope(id).path == *path)?;
         Some(self.scope(id))
     }
 
     /// A scope by its number, which must be of a scope that is there.
+    #[inline]
     pub fn scope(&self, id: ScopeId) -> &Scope {
         self.scopes.get(id.0 as usize).and_then(Option::as_deref).expect("a scope number names a scope")
     }
 
+    #[inline]
     pub(super) fn scope_mut(&mut self, id: ScopeId) -> &mut Scope {
         self.scopes
             .get_mut(id.0 as usize)
@@ -204,6 +207,7 @@ impl State {
     }
 
     /// A scope and its ancestors, from itself up to the root.
+    #[inline]
     pub fn path_up(&self, id: ScopeId) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self.scope(id)), |scope| scope.parent.map(|parent| self.scope(parent)))
     }
@@ -252,6 +256,7 @@ impl State {
     }
 
     /// A resource by its number, which must be of a registered resource.
+    #[inline]
     pub fn resource(&self, id: ResourceId) -> &Resource {
         self.resources.get(id.0 as usize).expect("a resource number names a resource")
     }
@@ -295,6 +300,7 @@ impl State {
     }
 
     /// A live hold.
+    #[inline]
     pub fn hold(&self, id: HoldId) -> Option<&Hold> {
         self.holds.get(id).map(Box::as_ref)
     }
