@@ -70,7 +70,7 @@ fn main() {
     println!("{many} children against {few}: {:.2} of the speed", many_rate / few_rate);
 
     println!("memory");
-    let things = if quick { 100_000 } else { 1_000_000 };
+    let things = 1_000_000;
     let per_scope = memory::ask(things, 0) / things;
     let per_hold = memory::ask(1_000, things).saturating_sub(memory::ask(1_000, 0)) / things;
     println!("{things:>9} idle scopes with a quota: {per_scope} bytes each");

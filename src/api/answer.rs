@@ -280,6 +280,13 @@ pub(super) fn not_done(tag: u64, failure: &Failure, bytes: usize) -> v1::BatchRe
     }
 }
 
+/// Whether nobody knows what became of a command: nothing was decided about it, and it was not
+/// refused unseen either.
+pub(super) fn is_unknown(result: &v1::BatchResult) -> bool {
+    let known = [tonic::Code::Ok.into(), tonic::Code::InvalidArgument.into()];
+    result.reason.is_empty() && !known.contains(&result.code)
+}
+
 /// The result of a command of an atomic batch that failed because of another.
 pub(super) fn not_applied(tag: u64, failed: usize, revision: u64, replayed: bool) -> v1::BatchResult {
     v1::BatchResult {

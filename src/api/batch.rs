@@ -196,10 +196,13 @@ impl Api {
     /// is decided together.
     pub(super) fn run_stream(&self, caller: Caller, commands: Streaming<v1::BatchCommand>) -> Results {
         let api = self.clone();
-        let results = chunks(commands).then(move |chunk| {
+        let parts = Some(Box::pin(chunks(commands)));
+        let results = stream::unfold(parts, move |parts| {
             let api = api.clone();
-            let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller.clone() };
+            let caller = caller.clone();
             async move {
+                let mut parts = parts?;
+                let chunk = parts.next().await?;
                 let mut commands = Vec::with_capacity(chunk.len());
                 // What cannot be read ends the stream, after what came before it.
                 let mut broken = None;
@@ -209,8 +212,19 @@ impl Api {
                         Err(status) => broken = Some(status),
                     }
                 }
+                let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller };
                 let results = api.run_each(&caller, commands, |_| String::new()).await;
-                stream::iter(results.into_iter().map(Ok).chain(broken.map(Err)))
+                // What comes later may be decided by what is not known yet.
+                if results.iter().any(answer::is_unknown) {
+                    broken.get_or_insert_with(|| {
+                        Status::unavailable(
+                            "what became of a command is unknown, and those after it were not tried; send \
+                             them again in another stream, under the same request ids",
+                        )
+                    });
+                }
+                let go_on = if broken.is_none() { Some(parts) } else { None };
+                Some((stream::iter(results.into_iter().map(Ok).chain(broken.map(Err))), go_on))
             }
         });
         Box::pin(results.flatten())

@@ -2,6 +2,7 @@
 //!
 //! Knows how a result reads in one line. Knows nothing of what the commands mean.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -121,15 +122,27 @@ impl BatchArgs {
                     Ok(response) => {
                         show(context, sent, chunk, &response.results, &mut shown)?;
                         sent += chunk.len();
+                        // What comes later may be decided by what is not known yet.
+                        if shown.unknown > 0 {
+                            shown.not_sent = commands.len() - sent;
+                            break;
+                        }
                     }
                     // The server takes less than others do: it has read nothing of it.
                     Err(error) if is_too_large(&error) && chunk.len() > 1 => most = chunk.len() / 2,
                     Err(error) if is_too_large(&error) => {
+                        let id = context.request_id;
                         let problem = format!(
-                            "line {}: {error}; the {sent} commands before it were carried out as shown",
+                            "line {}: {error}; the {sent} commands before it were decided as shown, under \
+                             the request id {id}: give it again with the mended file",
                             numbers[sent]
                         );
                         return Err(named(problem));
+                    }
+                    Err(error) if sent > 0 => {
+                        let last = format!("{error}; the first {sent} commands were decided as shown");
+                        let request_id = Some(context.request_id);
+                        return Err(ClientError::Unknown { request_id, last }.into());
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -160,6 +173,8 @@ fn chunk(commands: &[v1::BatchCommand], most: usize) -> usize {
 struct Shown {
     codes: Vec<u8>,
     unknown: usize,
+    /// How many were not sent, since what became of those before them is unknown.
+    not_sent: usize,
 }
 
 impl Shown {
@@ -170,7 +185,10 @@ impl Shown {
 
     fn verdict(self, request_id: Uuid) -> Result<(), Failure> {
         if self.unknown > 0 {
-            let last = format!("{} of {} commands", self.unknown, self.codes.len());
+            let mut last = format!("{} of {} commands", self.unknown, self.codes.len());
+            if self.not_sent > 0 {
+                let _ = write!(last, "; {} more were not sent", self.not_sent);
+            }
             return Err(ClientError::Unknown { request_id: Some(request_id), last }.into());
         }
         match worst(self.codes) {
@@ -241,7 +259,8 @@ fn exit_code(result: &v1::BatchResult) -> u8 {
 
 /// Whether nobody knows what became of it.
 fn is_unknown(result: &v1::BatchResult) -> bool {
-    result.code != Code::Ok as i32 && result.reason.is_empty()
+    let known = [Code::Ok as i32, Code::InvalidArgument as i32];
+    result.reason.is_empty() && !known.contains(&result.code)
 }
 
 fn result_text(command: &v1::BatchCommand, result: &v1::BatchResult, now_ms: u64) -> String {

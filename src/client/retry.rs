@@ -150,8 +150,8 @@ fn failure(status: &Status) -> Failure {
         | Code::Internal
         | Code::DataLoss => Failure::Ambiguous,
         _ if !is_told_by_quorate(status) => Failure::Unclear,
-        // The same message is malformed everywhere.
-        Code::InvalidArgument => Failure::Final,
+        // Malformed for this node: another one may have taken it before.
+        Code::InvalidArgument => Failure::Refused,
         // Nothing was done now, but an earlier try may have been, so long ago that it is forgotten.
         _ if is_expired(status) => Failure::Refused,
         _ if rejection_of(status).is_some() => Failure::Final,

@@ -628,6 +628,7 @@ fn policy_bodies() -> Vec<Body> {
             lent: amount("4"),
             given: amount("3"),
             received: amount("2"),
+            asked: Some(ScopeId(3)),
         },
     ];
     bodies.extend(scheduled().map(|item| Body::QuotaScheduled { scope, resource, item, version, drain }));

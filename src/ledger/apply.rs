@@ -134,23 +134,28 @@ fn carry_out(state: &mut State, now: LogTime, request: &Request, events: &mut Ve
         }
     };
     // From here on nothing can fail.
-    let event = happened(state, now, cause, decision);
-    let verdict = event.verdict();
-    events.push(event);
-    verdict
+    happened(state, now, cause, decision, events).verdict()
 }
 
 /// Makes a decision the next event, and folds it into the state.
-pub(super) fn happened(state: &mut State, now: LogTime, cause: Cause, decision: Decision) -> Event {
-    let event = Event {
+pub(super) fn happened<'a>(
+    state: &mut State,
+    now: LogTime,
+    cause: Cause,
+    decision: Decision,
+    events: &'a mut Vec<Event>,
+) -> &'a Event {
+    // Events are large: each is made where it stays.
+    events.push(Event {
         revision: state.revision() + 1,
         time: now,
         cause,
         part: None,
         body: decision.body,
         touched: decision.touched,
-    };
-    state.fold(&event);
+    });
+    let event = events.last().expect("an event was pushed");
+    state.fold(event);
     event
 }
 
@@ -158,14 +163,14 @@ pub(super) fn happened(state: &mut State, now: LogTime, cause: Cause, decision: 
 fn sweep(state: &mut State, now: LogTime, refused: Option<RefusedClock>, events: &mut Vec<Event>) {
     if let Some(RefusedClock { clock, node }) = refused {
         let decision = Decision { body: Body::TimeRefused { clock, node }, touched: Vec::new() };
-        events.push(happened(state, now, Cause::Time, decision));
+        happened(state, now, Cause::Time, decision, events);
     }
     let nobody = std::sync::Arc::from("");
     // All of it: commands of this entry must not be decided under limits that have ended. Each was
     // scheduled by a command of its own.
     while let Some((_, due)) = state.policy_deadlines.first().copied().filter(|(time, _)| *time <= now) {
         let decision = decide::due(Context { state, now, actor: &nobody, places_later: false }, due);
-        events.push(happened(state, now, Cause::Time, decision));
+        happened(state, now, Cause::Time, decision, events);
     }
     for _ in 0..SWEEP {
         let Some((_, hold)) =
@@ -174,7 +179,7 @@ fn sweep(state: &mut State, now: LogTime, refused: Option<RefusedClock>, events:
             break;
         };
         let decision = decide::expire(Context { state, now, actor: &nobody, places_later: false }, hold);
-        events.push(happened(state, now, Cause::Time, decision));
+        happened(state, now, Cause::Time, decision, events);
     }
 }
 

@@ -148,7 +148,7 @@ impl Parts<'_> {
             }
             _ => {}
         }
-        self.events.push(happened(self.state, self.now, self.cause.clone(), decision));
+        happened(self.state, self.now, self.cause.clone(), decision, &mut self.events);
     }
 
     fn check_places(&self) -> Done {

@@ -301,6 +301,8 @@ pub enum Body {
         given: Amount,
         /// How much was added to `from`: the same, or nothing when `from` is absent.
         received: Amount,
+        /// The side at which a client ended it; `None` when its time had come.
+        asked: Option<ScopeId>,
     },
     /// A template was made or changed.
     TemplatePut {
@@ -489,8 +491,11 @@ impl Event {
             | Body::TemplateApplied { version, .. }
             | Body::Unchanged { version, .. } => Granted::Version(*version),
             Body::QuotaTransferred { from, .. } => Granted::Version(from.version),
-            Body::TransferReturned { from, to, .. } => {
-                Granted::Version(from.as_ref().or(to.as_ref()).map_or(0, |side| side.version))
+            Body::TransferReturned { from, to, asked, .. } => {
+                let mut sides = [from, to].into_iter().flatten();
+                // A side that is left alone keeps its version, which is not told here.
+                let side = sides.find(|side| Some(side.scope) == *asked);
+                Granted::Version(side.map_or(0, |side| side.version))
             }
             Body::TemplatePut { template } => Granted::Version(template.version),
             Body::ScopeCreated { .. }

@@ -212,10 +212,27 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// A problem of a field.
+    /// A problem of a field. Both may repeat what a client said, which may be long: they are cut to
+    /// what fits into an answer.
     pub fn new(field: impl Into<String>, problem: impl ToString) -> Self {
-        Self { field: field.into(), problem: problem.to_string() }
+        Self { field: cut(field.into(), MOST_OF_FIELD), problem: cut(problem.to_string(), MOST_OF_PROBLEM) }
     }
+}
+
+/// Most characters of the name of a field that is at fault.
+const MOST_OF_FIELD: usize = 100;
+
+/// Most characters of what is wrong with it.
+const MOST_OF_PROBLEM: usize = 500;
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most)
+        && let Some((last, _)) = text[..end].char_indices().next_back()
+    {
+        text.truncate(last);
+        text.push('…');
+    }
+    text
 }
 
 /// A quota by its names.
@@ -306,4 +323,22 @@ pub struct Blocking {
     /// The earliest log time at which it fits if nothing else happens, as far as it is known from
     /// holds that expire, overrides that begin or end and changes that are scheduled.
     pub fits_at: Option<LogTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_said_is_repeated_in_part_when_it_is_long() {
+        let long = "ä".repeat(100_000);
+        let malformed = Malformed::new(format!("labels[{long}]"), format!("names {long}"));
+        assert_eq!(malformed.field.chars().count(), MOST_OF_FIELD);
+        assert_eq!(malformed.problem.chars().count(), MOST_OF_PROBLEM);
+        assert!(malformed.field.starts_with("labels[ä") && malformed.field.ends_with("ä…"));
+        let again = Malformed::new(malformed.field.clone(), malformed.problem.clone());
+        assert_eq!(again, malformed);
+        let short = Malformed::new("a".repeat(MOST_OF_FIELD), "is long");
+        assert_eq!(short.field.len(), MOST_OF_FIELD);
+    }
 }

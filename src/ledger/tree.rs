@@ -26,14 +26,14 @@ impl Schema {
         };
         let mut levels: Vec<Name> = Vec::new();
         for level in text.split('/') {
+            if levels.len() == MAX_DEPTH {
+                return Err(malformed(format!("has more than {MAX_DEPTH} levels")));
+            }
             let level = Name::parse(level).map_err(|error| malformed(format!("has a level that {error}")))?;
             if levels.contains(&level) {
                 return Err(malformed(format!("has the level {level} twice")));
             }
             levels.push(level);
-        }
-        if levels.len() > MAX_DEPTH {
-            return Err(malformed(format!("has {} levels, at most {MAX_DEPTH} are allowed", levels.len())));
         }
         Ok(Self(Some(levels.into())))
     }

@@ -175,6 +175,7 @@ impl Node {
     ) -> Result<T, Error> {
         // What it could not do is no answer to what it would do.
         propose::check_size(request)?;
+        let time = self.linearize(deadline).await?;
         // While one is looked at nothing is applied on this node: they take turns, so that entries
         // come in between.
         let turn = self.previews.acquire();
@@ -183,7 +184,6 @@ impl Node {
                 "too many previews are waiting; try again later, or another node",
             ));
         };
-        let time = self.linearize(deadline).await?;
         Ok(self.parts.applied.preview_with(time, request, look))
     }
 

@@ -101,15 +101,12 @@ impl World {
         self.check_quotas(&[&place])?;
         let is_side =
             |loan: &Transfer| loan.resource == place.1 && (loan.from == place.0 || loan.to == place.0);
-        if let Some(loan) = self.transfers.get(&command.id).filter(|loan| is_side(loan)).cloned() {
+        if self.transfers.get(&command.id).is_some_and(is_side) {
             self.check_version(&place, command.if_version)?;
             self.return_transfer(command.id);
-            let limited = [&loan.from, &loan.to].into_iter().find_map(|path| {
-                let quota = (path.clone(), loan.resource.clone());
-                matches!(self.quotas[&quota].policy.cap, Cap::Amount(_))
-                    .then(|| self.accounts[&quota].version)
-            });
-            return Ok(Grant::plain(Granted::Version(limited.unwrap_or_default())));
+            let is_limited = matches!(self.quotas[&place].policy.cap, Cap::Amount(_));
+            let version = if is_limited { self.accounts[&place].version } else { 0 };
+            return Ok(Grant::plain(Granted::Version(version)));
         }
         let position = self.quotas[&place].schedule.iter().position(|item| item.id == command.id);
         let Some(position) = position else {
@@ -200,7 +197,14 @@ impl World {
         let (of_from, of_to) = (amount(&from), amount(&to));
         let was = self.effective(&to);
         let wanted = of_to.map_or(loan.amount, |limit| loan.amount.min(limit));
-        let back = self.most(wanted, |trial, back| {
+        // Where a ratio cuts off parts of units, whole steps in which it does not.
+        let places = |place: &Place| {
+            let ratio = self.quotas[place].policy.overcommit.unwrap_or(10_000);
+            (0..=4).find(|places| ratio * 10i128.pow(*places) % 10_000 == 0)
+        };
+        let limited = [of_from.map(|_| &from), of_to.map(|_| &to)];
+        let places = limited.into_iter().flatten().filter_map(places).max().unwrap_or(0);
+        let back = self.most(wanted, 10i128.pow(places), |trial, back| {
             if let Some(limit) = of_to {
                 trial.limit_to(&to, limit - back);
             }
@@ -245,22 +249,22 @@ impl World {
         }
     }
 
-    /// The greatest number up to `wanted` that fits when it is tried, by bisection; or 0.
-    fn most(&self, wanted: i128, fits: impl Fn(&mut Self, i128) -> bool) -> i128 {
+    /// `wanted` if it fits when it is tried, or the most whole steps of it, by bisection; or 0.
+    fn most(&self, wanted: i128, step: i128, fits: impl Fn(&mut Self, i128) -> bool) -> i128 {
         let mut trial = self.clone();
         if fits(&mut trial, wanted) {
             return wanted;
         }
-        let (mut good, mut bad) = (0, wanted);
+        let (mut good, mut bad) = (0, wanted / step + 1);
         while bad - good > 1 {
             let middle = (good + bad) / 2;
-            if fits(&mut trial, middle) {
+            if fits(&mut trial, middle * step) {
                 good = middle;
             } else {
                 bad = middle;
             }
         }
-        good
+        good * step
     }
 
     /// What the return of a transfer makes of the quota at a place.

@@ -109,7 +109,7 @@ fn encode_timed(body: &Body) -> Message {
                 until_ms: until.unwrap_or_default(),
             })
         }
-        Body::TransferReturned { id, from, to, resource, lent, given, received } => {
+        Body::TransferReturned { id, from, to, resource, lent, given, received, asked } => {
             Message::TransferReturned(v1::TransferReturned {
                 transfer_id: *id,
                 from: from.as_ref().map(encode_side),
@@ -118,6 +118,7 @@ fn encode_timed(body: &Body) -> Message {
                 lent: lent.to_string(),
                 given: given.to_string(),
                 received: received.to_string(),
+                asked_scope_id: asked.map(|scope| scope.0),
             })
         }
         _ => unreachable!("the body is of another family"),
@@ -236,6 +237,7 @@ fn decode_timed(message: Message, decimals: Decimals<'_>) -> Result<Body, Corrup
                 lent: decode_amount(WHAT, &body.lent, resource, decimals)?,
                 given: decode_amount(WHAT, &body.given, resource, decimals)?,
                 received: decode_amount(WHAT, &body.received, resource, decimals)?,
+                asked: body.asked_scope_id.map(ScopeId),
             }
         }
         _ => unreachable!("the body is of another family"),

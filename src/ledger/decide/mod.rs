@@ -105,7 +105,7 @@ pub(super) fn decide(cx: Context<'_>, command: &Command) -> Decided {
 pub(super) fn due(cx: Context<'_>, due: Due) -> Decision {
     match due {
         Due::Quota(scope, resource) => schedule::due(cx, scope, resource),
-        Due::Transfer(id) => transfer::back(cx, id),
+        Due::Transfer(id) => transfer::back(cx, id, None),
     }
 }
 

@@ -186,16 +186,22 @@ impl<'a> Limits<'a> {
         Err(self.conflict(scope, above, over))
     }
 
-    /// Whether a policy of a scope would fit what lies below it.
-    pub(super) fn fits_below(&self, scope: &Scope, policy: &Policy) -> bool {
-        let replaced = [(scope.id, Some(policy))];
-        let limits = Limits { replaced: &replaced, ..*self };
+    /// The least that the effective limit of a scope may be for what lies below it, in units.
+    pub(super) fn least_for_below(&self, scope: &Scope) -> i128 {
         let rules = self.state.rules(scope.id).child_policy;
-        match limits.says(scope) {
-            Says::Amount(ceiling) if rules != ChildPolicy::Unchecked => {
-                limits.check_below(scope, ceiling, rules).is_ok()
-            }
-            _ => true,
+        if rules == ChildPolicy::Unchecked {
+            return 0;
+        }
+        let each = self.nearest_below(scope.id).map(|(_, says)| match says {
+            Says::Amount(limit) => limit.units(),
+            // Nothing is enough for it.
+            Says::Unlimited => i128::MAX,
+            Says::Nothing => 0,
+        });
+        let most = each.max().unwrap_or_default();
+        match rules {
+            ChildPolicy::SumWithinParent => most.max(self.sum_below(scope.id)),
+            ChildPolicy::EachWithinParent | ChildPolicy::Unchecked => most,
         }
     }
 

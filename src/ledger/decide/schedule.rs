@@ -120,7 +120,7 @@ pub(super) fn cancel(cx: Context<'_>, command: &CancelSchedule) -> Decided {
     let quota = existing(cx.state, scope, resource)?;
     if cx.state.loans(scope.id, resource).any(|transfer| transfer.id == command.id) {
         check_version(cx.state, scope, resource, command.if_version)?;
-        return Ok(transfer::back(cx, command.id));
+        return Ok(transfer::back(cx, command.id, Some(scope.id)));
     }
     if !quota.schedule().iter().any(|item| item.id == command.id) {
         let quota = quota_name(cx.state, scope, resource);

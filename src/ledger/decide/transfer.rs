@@ -156,19 +156,21 @@ fn both_policies(
     Ok((with(from, less)?, with(to, more)?))
 }
 
-/// A transfer goes back, since its time has come or somebody ends it: as much as the one who got it
+/// A transfer goes back, since its time has come or somebody ends it at one of its sides: as much as the one who got it
 /// still has and has not promised to those below it, and as fits where it came from. What else the
 /// policies of both say must still make sense. A side without an amount is left alone.
-pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
+pub(super) fn back(cx: Context<'_>, id: Revision, asked: Option<ScopeId>) -> Decision {
     let state = cx.state;
     let transfer = state.transfers.get(&id).expect("a transfer that goes back is there");
     let resource = transfer.resource;
     let side_of = |scope: ScopeId| Side::of(state.scope(scope), resource);
     let (from, to) = (side_of(transfer.from), side_of(transfer.to));
+    let limits = Limits { state, resource, replaced: &[] };
+    let least = to.as_ref().map_or(0, |to| limits.least_for_below(to.scope));
+    let is_enough = |policy: &Policy| policy.effective().is_some_and(|effective| effective.units() >= least);
     let fits = |units: i128| {
-        let limits = Limits { state, resource, replaced: &[] };
         let lowered = match &to {
-            Some(to) => match to.moved(-units).filter(|policy| limits.fits_below(to.scope, policy)) {
+            Some(to) => match to.moved(-units).filter(is_enough) {
                 Some(lowered) => Some((to.scope.id, lowered)),
                 None => return false,
             },
@@ -180,7 +182,8 @@ pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
             .is_none_or(|from| from.moved(units).is_some_and(|policy| limits.fits_above(from.scope, &policy)))
     };
     let most_there_is = to.as_ref().map_or(transfer.amount, |to| transfer.amount.min(to.limit));
-    let units = most(most_there_is.units(), fits);
+    let step = [&from, &to].into_iter().flatten().map(Side::step).max().unwrap_or(1);
+    let units = most(most_there_is.units(), step, fits);
     let none = transfer.amount.saturating_sub(transfer.amount);
     let amount = none.of_units(units).expect("no more goes back than there is");
     let (from, to) = (from.map(|from| from.after(units)), to.map(|to| to.after(-units)));
@@ -203,6 +206,7 @@ pub(super) fn back(cx: Context<'_>, id: Revision) -> Decision {
         lent: transfer.amount,
         given,
         received,
+        asked,
     };
     Decision { body, touched: touched(cx, resource, &sides) }
 }
@@ -223,6 +227,12 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// In steps of so many units an overcommit ratio gives whole units: between them what is cut off
+    /// goes up and down, and a search would be led astray.
+    fn step(&self) -> i128 {
+        self.policy.terms().overcommit.map_or(1, |ratio| 10i128.pow(ratio.normalize().scale()))
+    }
+
     /// With so many units more, which it was found that it can have.
     fn after(&self, units: i128) -> (&'a Scope, Policy) {
         (self.scope, self.moved(units).expect("what was tried makes sense"))
@@ -238,17 +248,18 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The most units up to `all` that fit, at least none. An overcommit ratio makes this a search.
-fn most(all: i128, fits: impl Fn(i128) -> bool) -> i128 {
+/// All units if they fit, or else the most whole steps of them, at least none.
+fn most(all: i128, step: i128, fits: impl Fn(i128) -> bool) -> i128 {
     if fits(all) {
         return all;
     }
-    let (mut fitting, mut too_much) = (0, all);
+    let fits = |steps: i128| fits(steps * step);
+    let (mut fitting, mut too_much) = (0, (all + step - 1) / step);
     while too_much - fitting > 1 {
         let middle = fitting + (too_much - fitting) / 2;
         if fits(middle) { fitting = middle } else { too_much = middle }
     }
-    fitting
+    fitting * step
 }
 
 fn side(scope: &Scope, resource: ResourceId, policy: &Policy, drain: Option<Amount>) -> TransferSide {

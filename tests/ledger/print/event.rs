@@ -174,7 +174,7 @@ fn policy_body(state: &State, event: &Event) -> String {
             let (from, to) = (&state.scope(from.scope).path, &state.scope(to.scope).path);
             format!("{amount} transferred from {from} to {to}{until}")
         }
-        Body::TransferReturned { id, from, to, resource, lent, given, received } => {
+        Body::TransferReturned { id, from, to, resource, lent, given, received, .. } => {
             let side = |one: &Option<TransferSide>, which: &str| match one {
                 Some(one) => side(state, one, *resource),
                 None => format!("{which} is left alone"),
