@@ -46,6 +46,8 @@ enum Act {
     /// Grants with an answer of so many bytes.
     Large(usize),
     Refuse(Status),
+    /// Answers a batch without an outcome for its last command.
+    Unknown,
     Silence,
 }
 
@@ -105,6 +107,7 @@ impl Ledger for Node {
                 Ok(Response::new(ReserveResponse { hold_id: 17, granted, ..Default::default() }))
             }
             Act::Refuse(status) => Err(status),
+            Act::Unknown => unreachable!("only batches are answered so"),
             Act::Silence => std::future::pending().await,
         }
     }
@@ -129,6 +132,12 @@ impl Ledger for Node {
         match act {
             Act::Grant | Act::Large(_) => {
                 Ok(Response::new(BatchResponse { results: results.collect(), ..Default::default() }))
+            }
+            Act::Unknown => {
+                let mut results: Vec<_> = results.collect();
+                let last = results.last_mut().expect("a batch has commands");
+                *last = BatchResult { code: Code::DeadlineExceeded as i32, ..Default::default() };
+                Ok(Response::new(BatchResponse { results, ..Default::default() }))
             }
             Act::Refuse(status) => Err(status),
             Act::Silence => std::future::pending().await,
@@ -550,6 +559,27 @@ async fn the_program_sends_a_batch_in_parts_that_the_server_takes_and_names_a_li
     assert!(said.contains("line 6: ") && said.contains("the 4 commands before it"), "{done:?}");
     let ids: std::collections::BTreeSet<_> = node.seen().into_iter().map(|seen| seen.request_id).collect();
     assert_eq!(ids.len(), 4, "each under its own id, however often it is sent");
+}
+
+#[tokio::test]
+async fn the_program_sends_no_more_of_a_batch_when_an_outcome_is_unknown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("commands.jsonl");
+    std::fs::write(&file, "{\"release\": {\"hold_id\": 7}}\n".repeat(2_500)).expect("written");
+    let arguments = ["batch", "-f", file.to_str().expect("UTF-8"), "--timeout", "2s"];
+    let node = Node::start(vec![Act::Unknown]).await;
+    let done = quorate(&node, &arguments).await;
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let sent = node.seen().len();
+    assert!(sent < 2_500, "all of {sent} were sent");
+    let said = text(&done.stderr);
+    assert!(said.contains(&format!("{} more were not sent", 2_500 - sent)), "{said}");
+    assert!(said.contains("--request-id"), "{said}");
+    // A later part that finds no node: what was decided before has an id, too.
+    let node = Node::start(vec![Act::Grant, Act::Refuse(Status::invalid_argument("no"))]).await;
+    let done = quorate(&node, &arguments).await;
+    let said = text(&done.stderr);
+    assert!(said.contains("--request-id") && said.contains("the first 1000 commands"), "{said}");
 }
 
 #[tokio::test]

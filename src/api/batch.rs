@@ -196,39 +196,47 @@ impl Api {
     /// is decided together.
     pub(super) fn run_stream(&self, caller: Caller, commands: Streaming<v1::BatchCommand>) -> Results {
         let api = self.clone();
-        let parts = Some(Box::pin(chunks(commands)));
-        let results = stream::unfold(parts, move |parts| {
+        let decide = move |commands| {
             let api = api.clone();
-            let caller = caller.clone();
-            async move {
-                let mut parts = parts?;
-                let chunk = parts.next().await?;
-                let mut commands = Vec::with_capacity(chunk.len());
-                // What cannot be read ends the stream, after what came before it.
-                let mut broken = None;
-                for command in chunk {
-                    match command {
-                        Ok(command) => commands.push(command),
-                        Err(status) => broken = Some(status),
-                    }
-                }
-                let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller };
-                let results = api.run_each(&caller, commands, |_| String::new()).await;
-                // What comes later may be decided by what is not known yet.
-                if results.iter().any(answer::is_unknown) {
-                    broken.get_or_insert_with(|| {
-                        Status::unavailable(
-                            "what became of a command is unknown, and those after it were not tried; send \
-                             them again in another stream, under the same request ids",
-                        )
-                    });
-                }
-                let go_on = if broken.is_none() { Some(parts) } else { None };
-                Some((stream::iter(results.into_iter().map(Ok).chain(broken.map(Err))), go_on))
-            }
-        });
-        Box::pin(results.flatten())
+            let caller = Caller { deadline: Instant::now() + DEFAULT_TIMEOUT, ..caller.clone() };
+            async move { api.run_each(&caller, commands, |_| String::new()).await }
+        };
+        Box::pin(until_unknown(chunks(commands), decide))
     }
+}
+
+/// The results of parts of a stream, one part after the other. The stream ends after what cannot be
+/// read, and after a command of which nobody knows what became of it: those that come later may
+/// depend on it.
+fn until_unknown<T, F>(
+    parts: impl Stream<Item = Vec<Result<T, Status>>>,
+    decide: impl Fn(Vec<T>) -> F,
+) -> impl Stream<Item = Result<v1::BatchResult, Status>>
+where
+    F: Future<Output = Vec<v1::BatchResult>>,
+{
+    let parts = Some(Box::pin(parts));
+    let results = stream::unfold((parts, decide), |(parts, decide)| async move {
+        let mut parts = parts?;
+        let mut commands = Vec::new();
+        let mut broken = None;
+        for command in parts.next().await? {
+            match command {
+                Ok(command) => commands.push(command),
+                Err(status) => broken = Some(status),
+            }
+        }
+        let results = decide(commands).await;
+        if results.iter().any(answer::is_unknown) {
+            let problem = "what became of a command is unknown, and those after it were not tried; send \
+                           them again in another stream, under the same request ids";
+            broken.get_or_insert_with(|| Status::unavailable(problem));
+        }
+        let go_on = if broken.is_none() { Some(parts) } else { None };
+        let results: Vec<_> = results.into_iter().map(Ok).chain(broken.map(Err)).collect();
+        Some((stream::iter(results), (go_on, decide)))
+    });
+    results.flatten()
 }
 
 /// What has come of a stream while nobody looked, in parts that are decided together.
@@ -331,5 +339,22 @@ mod tests {
         broken.insert(1, Err(Status::internal("cut")));
         assert_eq!(lengths(broken).await, [3]);
         assert!(lengths(Vec::new()).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_where_an_outcome_is_unknown() {
+        let parts = stream::iter([vec![Ok(1), Ok(2)], vec![Ok(3), Ok(4)], vec![Ok(5)]]);
+        let tried = std::sync::Mutex::new(Vec::new());
+        let decide = |tags: Vec<u64>| {
+            tried.lock().expect("not poisoned").extend(tags.clone());
+            let code = |tag| if tag == 4 { tonic::Code::Unavailable } else { tonic::Code::Ok };
+            let result = move |tag| v1::BatchResult { tag, code: code(tag).into(), ..Default::default() };
+            async move { tags.into_iter().map(result).collect::<Vec<_>>() }
+        };
+        let results: Vec<_> = until_unknown(parts, decide).collect().await;
+        let told: Vec<_> =
+            results.iter().map(|result| result.as_ref().map(|result| result.tag).ok()).collect();
+        assert_eq!(told, [Some(1), Some(2), Some(3), Some(4), None]);
+        assert_eq!(*tried.lock().expect("not poisoned"), [1, 2, 3, 4]);
     }
 }
