@@ -76,6 +76,11 @@ impl<'de> Visitor<'de> for Look {
         Ok(Shape::Text)
     }
 
+    /// A document without anything.
+    fn visit_none<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Nothing)
+    }
+
     fn visit_unit<E>(self) -> Result<Shape, E> {
         Ok(Shape::Nothing)
     }

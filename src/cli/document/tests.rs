@@ -204,7 +204,9 @@ fn what_is_not_said_to_the_end_is_refused_with_its_place() {
         let problem = parse::<v1::Plan>(text).expect_err(text);
         assert!(problem.contains("nothing behind it") && problem.contains(place), "{text}: {problem}");
     }
-    assert!(parse::<v1::Plan>("~\n").expect_err("nothing").contains("nothing in it"));
+    for empty in ["", "~\n", "# only a comment\n"] {
+        assert!(parse::<v1::Plan>(empty).expect_err("nothing").contains("nothing in it"), "{empty:?}");
+    }
     assert!(parse::<v1::Plan>("# only a comment\n").is_err());
     let problem = parse_json::<v1::BatchCommand>(r#"{"release": null}"#).expect_err("nothing");
     assert!(problem.contains("nothing behind it"), "{problem}");
