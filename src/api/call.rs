@@ -198,9 +198,7 @@ impl Api {
             actor: Arc::clone(&caller.actor),
             command,
         };
-        let look = |state: &State, applied: &ledger::Applied| {
-            let first = applied.events.first().expect("every decision is an event");
-            let before = first.revision - 1;
+        let look = |state: &State, applied: &ledger::Applied, before| {
             let verdict = applied.outcomes.first().expect("one request has one outcome").verdict.clone();
             match verdict {
                 Ok(grant) => {

@@ -1,6 +1,7 @@
 //! Pages of lists. A token is the last item of the page before, so a list that changes between two
 //! pages neither repeats nor skips what was there all the time.
 
+use prost::Message;
 use tonic::Status;
 
 use super::status;
@@ -21,6 +22,9 @@ const MOST: usize = 1_000;
 /// Most things that are looked at for a page.
 const MOST_LOOKED_AT: usize = 10_000;
 
+/// A page ends with the item with which it has so many bytes: other clients take messages of 4 MiB.
+const MOST_BYTES: usize = 2 << 20;
+
 /// How many items a page may have.
 pub(super) fn size(asked: u32) -> Result<usize, Status> {
     match asked as usize {
@@ -34,8 +38,9 @@ pub(super) fn size(asked: u32) -> Result<usize, Status> {
 }
 
 /// One page of what is wanted, encoded, with the token of the next; "" when this was the last. A page
-/// ends after so many things that were looked at, too: the ledger waits meanwhile.
-pub(super) fn take<I, T>(
+/// ends after so many things that were looked at, too: the ledger waits meanwhile. So a page may have
+/// fewer items than it could, even none, and still have a next one.
+pub(super) fn take<I, T: Message>(
     mut items: impl Iterator<Item = I>,
     size: usize,
     wanted: impl Fn(&I) -> Option<T>,
@@ -43,10 +48,13 @@ pub(super) fn take<I, T>(
 ) -> (Vec<T>, String) {
     let mut page = Vec::new();
     let mut last = None;
+    let mut bytes = 0;
     for item in items.by_ref().take(MOST_LOOKED_AT) {
-        page.extend(wanted(&item));
+        let message = wanted(&item);
+        bytes += message.as_ref().map_or(0, Message::encoded_len);
+        page.extend(message);
         last = Some(item);
-        if page.len() == size {
+        if page.len() == size || bytes >= MOST_BYTES {
             break;
         }
     }
@@ -107,8 +115,8 @@ mod tests {
 
     #[test]
     fn a_page_ends_after_what_was_looked_at_and_the_next_goes_on() {
-        let list = |from: usize, to: usize, wanted: usize| {
-            let wanted = move |number: &usize| number.is_multiple_of(wanted).then_some(*number);
+        let list = |from: u64, to: u64, wanted: u64| {
+            let wanted = move |number: &u64| number.is_multiple_of(wanted).then_some(*number);
             take(from..to, 3, wanted, ToString::to_string)
         };
         assert_eq!(list(1, 10, 2), (vec![2, 4, 6], "6".to_owned()));
@@ -119,5 +127,14 @@ mod tests {
         let (first, token) = list(1, 30_000, 25_000);
         assert_eq!((first, token.as_str()), (vec![], "10000"));
         assert_eq!(list(20_001, 30_000, 25_000), (vec![25_000], String::new()));
+    }
+
+    #[test]
+    fn a_page_ends_when_it_has_many_bytes() {
+        let large = |number: &u64| Some(format!("{number:0>width$}", width = MOST_BYTES / 2));
+        let (page, token) = take(1..10, 5, large, ToString::to_string);
+        assert_eq!((page.len(), token.as_str()), (2, "2"));
+        let (page, token) = take(9..10, 5, large, ToString::to_string);
+        assert_eq!((page.len(), token.as_str()), (1, ""));
     }
 }

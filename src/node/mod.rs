@@ -165,13 +165,13 @@ impl Node {
     }
 
     /// What a request would lead to now, after everything that was acknowledged anywhere before the
-    /// call, at the time that the leader believes. `look` sees the state after it and what was
-    /// decided; then everything is as it was before.
+    /// call, at the time that the leader believes. `look` sees the state after it, what was
+    /// decided and the revision there is; then everything is as it was before.
     pub async fn preview_with<T>(
         &self,
         request: &Request,
         deadline: Instant,
-        look: impl FnOnce(&State, &ledger::Applied) -> T,
+        look: impl FnOnce(&State, &ledger::Applied, Revision) -> T,
     ) -> Result<T, Error> {
         // What it could not do is no answer to what it would do.
         propose::check_size(request)?;

@@ -108,17 +108,20 @@ impl Applied {
     }
 
     /// What a request would lead to at a time, or at that of the last entry if that is later: decides
-    /// it, lets `look` see the state after it and what was decided, and leaves everything as it was.
-    /// Whoever reads or applies waits meanwhile.
+    /// it, lets `look` see the state after it, what was decided and the revision there is, and leaves
+    /// everything as it was. Whoever reads or applies waits meanwhile.
     pub fn preview_with<T>(
         &self,
         time: LogTime,
         request: &Request,
-        look: impl FnOnce(&State, &ledger::Applied) -> T,
+        look: impl FnOnce(&State, &ledger::Applied, Revision) -> T,
     ) -> T {
         let mut current = self.current_mut();
         let time = time.max(current.time);
-        ledger::preview_with(&mut current.state, time, request, look)
+        let revision = current.state.revision();
+        ledger::preview_with(&mut current.state, time, request, |state, applied| {
+            look(state, applied, revision)
+        })
     }
 
     /// Tells of every step forward.
