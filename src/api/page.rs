@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_page_ends_when_it_has_many_bytes() {
-        let large = |number: &u64| Some(format!("{number:0>width$}", width = MOST_BYTES / 2));
+        let large = |number: &u64| Some(format!("{number}{}", "x".repeat(MOST_BYTES / 2)));
         let (page, token) = take(1..10, 5, large, ToString::to_string);
         assert_eq!((page.len(), token.as_str()), (2, "2"));
         let (page, token) = take(9..10, 5, large, ToString::to_string);
