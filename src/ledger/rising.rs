@@ -186,8 +186,12 @@ impl<K: Copy + Ord, V, const MOST: usize> Rising<K, V, MOST> {
     }
 
     /// Bounds of the first chunk whose last key is not less than a key (its end is one of the
-    /// answers): in steps from the end that grow, since what is asked for is mostly new.
+    /// answers): in steps from the end that grow, since what is asked for is mostly new, unless it is
+    /// the oldest, which is the next to be forgotten.
     fn chunks_around(&self, key: K) -> RangeInclusive<usize> {
+        if self.chunks.front().is_some_and(|chunk| key <= chunk.last) {
+            return 0..=0;
+        }
         let mut end = self.chunks.len();
         let mut step = 1;
         while let Some(position) = end.checked_sub(step) {
