@@ -28,10 +28,14 @@ use quorate::rng::SystemRng;
 use quorate::server;
 use quorate::store::simulated::Disk;
 use quorate::store::simulated::SimulatedStore;
+use tokio::time::Instant;
 use tonic::Code;
 use tonic::Status;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
+
+/// How long a node may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node with a tree "acme/ml" and 10 instances for each of its scopes.
 struct Bench {
@@ -130,10 +134,14 @@ impl Bench {
         };
         tokio::spawn(async move { server::run(config, parts, pending()).await.expect("the node runs") });
         let endpoint = Channel::from_shared(format!("http://{}", address(client))).expect("an address");
+        let deadline = Instant::now() + PATIENCE;
         let channel = loop {
             match endpoint.connect().await {
                 Ok(channel) => break channel,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => {
+                    assert!(Instant::now() < deadline, "the node does not listen: {error}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         };
         ClusterClient::new(channel.clone())

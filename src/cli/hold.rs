@@ -112,13 +112,7 @@ impl CommitArgs {
         };
         let response = context.client.commit(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged: false,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told::from(response);
             let over = warnings(&response.warnings, response.warnings_omitted);
             format!("{}{over}", preview.sentence(&format!("committed: hold {hold}"), &told).trim_end())
         })?;
@@ -134,13 +128,7 @@ impl ReleaseArgs {
         let message = v1::ReleaseRequest { hold_id: hold, lines, validate_only, ..Default::default() };
         let response = context.client.release(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged: false,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told::from(response);
             preview.sentence(&format!("released: {part}hold {hold}"), &told)
         })?;
         Ok(())
@@ -158,13 +146,7 @@ impl RenewArgs {
         let now_ms = context.now_ms();
         context.output.show(&response, |response| {
             let until = utc_and_distance(response.expires_at_ms, now_ms);
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged: false,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told::from(response);
             preview.sentence(&format!("renewed: hold {hold} until {until}"), &told)
         })?;
         Ok(())
@@ -180,13 +162,7 @@ impl ResizeArgs {
             context.client.resize(context.request_id, hold, lines).await?
         };
         context.output.show(&response, |response| {
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged: false,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told::from(response);
             let over = warnings(&response.warnings, response.warnings_omitted);
             format!("{}{over}", preview.sentence(&format!("resized: hold {hold}"), &told).trim_end())
         })?;

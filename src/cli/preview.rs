@@ -50,6 +50,30 @@ pub(super) struct Told<'a> {
     pub(super) omitted: u32,
 }
 
+/// Answers to changes say the same of them; whether it was so already is asked for by itself.
+macro_rules! told {
+    ($($response:ident)*) => {
+        $(
+            impl<'a> From<&'a v1::$response> for Told<'a> {
+                fn from(response: &'a v1::$response) -> Self {
+                    Self {
+                        revision: response.revision,
+                        replayed: response.replayed,
+                        unchanged: false,
+                        would_write: &response.would_write,
+                        omitted: response.would_write_omitted,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+told! {
+    CommitResponse ReleaseResponse RenewResponse ResizeResponse ScopeChangeResponse
+    RegisterResourceResponse QuotaChangeResponse TemplateChangeResponse ApplyTemplateResponse
+}
+
 /// Whether the event at a revision says that what was asked for was so already.
 ///
 /// When it cannot be read, the sentence says less: the command was done in any case.

@@ -381,14 +381,8 @@ fn changed(
     unchanged: bool,
     now_ms: u64,
 ) -> String {
-    let v1::QuotaChangeResponse { version, revision, replayed, quota, .. } = response;
-    let told = Told {
-        revision: *revision,
-        replayed: *replayed,
-        unchanged,
-        would_write: &response.would_write,
-        omitted: response.would_write_omitted,
-    };
+    let v1::QuotaChangeResponse { version, quota, .. } = response;
+    let told = Told { unchanged, ..response.into() };
     if !preview.is_wanted() {
         let done = format!("{done}, now version {version},");
         return preview.sentence(&done, &told);

@@ -77,13 +77,7 @@ impl RegisterArgs {
         };
         let response = context.client.register_resource(context.request_id, message).await?;
         context.output.show(&response, |response| {
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged: false,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told::from(response);
             preview.sentence(&format!("registered: resource {name}"), &told)
         })?;
         Ok(())

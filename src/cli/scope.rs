@@ -256,13 +256,7 @@ async fn show(
 ) -> Result<(), Failure> {
     let unchanged = was_unchanged(context, preview, response.revision).await;
     context.output.show(response, |response| {
-        let told = Told {
-            revision: response.revision,
-            replayed: response.replayed,
-            unchanged,
-            would_write: &response.would_write,
-            omitted: response.would_write_omitted,
-        };
+        let told = Told { unchanged, ..response.into() };
         let over = warnings(&response.warnings, response.warnings_omitted);
         format!("{}{over}", preview.sentence(done, &told).trim_end())
     })?;

@@ -138,13 +138,7 @@ impl PutArgs {
         let unchanged = was_unchanged(context, self.preview, response.revision).await;
         context.output.show(&response, |response| {
             let done = format!("put: template {name}, now version {},", response.version);
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told { unchanged, ..response.into() };
             self.preview.sentence(&done, &told)
         })?;
         Ok(())
@@ -189,13 +183,7 @@ impl ApplyTemplateArgs {
         context.output.show(&response, |response| {
             let (version, changed) = (response.template_version, response.changed);
             let done = format!("applied: {what} version {version} to {place}, {changed} quotas changed,");
-            let told = Told {
-                revision: response.revision,
-                replayed: response.replayed,
-                unchanged,
-                would_write: &response.would_write,
-                omitted: response.would_write_omitted,
-            };
+            let told = Told { unchanged, ..response.into() };
             preview.sentence(&done, &told)
         })?;
         Ok(())

@@ -58,7 +58,7 @@ pub struct State {
     pub(super) transfers: BTreeMap<Revision, Transfer>,
     /// Both sides of each transfer; follows from them.
     pub(super) loans: BTreeSet<(ScopeId, ResourceId, Revision)>,
-    /// Boxed: new holds come at the end, where a map of large values leaves its nodes half empty.
+    /// Boxed: a hold that is closed moves those after it in its chunk.
     pub(super) holds: Rising<HoldId, Box<Hold>>,
     pub(super) closed: ClosedHolds,
     pub(super) requests: RequestTable,
@@ -279,11 +279,6 @@ impl State {
     /// All templates, by name.
     pub fn templates(&self) -> impl Iterator<Item = &Arc<Template>> {
         self.template_ids.values().map(|id| &self.templates[id.0 as usize])
-    }
-
-    /// The transfers that will go back, oldest first.
-    pub fn transfers(&self) -> impl Iterator<Item = &Transfer> {
-        self.transfers.values()
     }
 
     /// The transfers that will go back to or from a quota, oldest first.

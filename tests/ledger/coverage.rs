@@ -22,7 +22,7 @@ use super::SCRIPTS;
 use super::script::Script;
 
 /// Something of which there are several kinds.
-trait Kinds {
+pub trait Kinds {
     const OF: &str;
     const ALL: &[&str];
     fn kind(&self) -> &'static str;

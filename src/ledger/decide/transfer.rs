@@ -156,9 +156,10 @@ fn both_policies(
     Ok((with(from, less)?, with(to, more)?))
 }
 
-/// A transfer goes back, since its time has come or somebody ends it at one of its sides: as much as the one who got it
-/// still has and has not promised to those below it, and as fits where it came from. What else the
-/// policies of both say must still make sense. A side without an amount is left alone.
+/// A transfer goes back, since its time has come or somebody ends it at one of its sides: as much as
+/// the one who got it still has and has not promised to those below it, and as fits where it came
+/// from. What else the policies of both say must still make sense. A side without an amount is left
+/// alone.
 pub(super) fn back(cx: Context<'_>, id: Revision, asked: Option<ScopeId>) -> Decision {
     let state = cx.state;
     let transfer = state.transfers.get(&id).expect("a transfer that goes back is there");

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use quorate::ledger::Rejection;
 
+use super::coverage::Kinds;
 use super::script::Script;
 use ladders::EXCEPTIONS;
 use ladders::LADDERS;
@@ -53,41 +54,6 @@ const ORDER: [&str; 30] = [
     "granted",
 ];
 
-/// The compiler sees to it that none is missing here.
-fn name(rejection: &Rejection) -> &'static str {
-    match rejection {
-        Rejection::RequestIdReused { .. } => "RequestIdReused",
-        Rejection::RequestIdExpired { .. } => "RequestIdExpired",
-        Rejection::Malformed(_) => "Malformed",
-        Rejection::UnknownScopes(_) => "UnknownScopes",
-        Rejection::UnknownResources(_) => "UnknownResources",
-        Rejection::UnknownQuotas(_) => "UnknownQuotas",
-        Rejection::UnknownHold(_) => "UnknownHold",
-        Rejection::UnknownTemplate(_) => "UnknownTemplate",
-        Rejection::UnknownSchedule { .. } => "UnknownSchedule",
-        Rejection::ScopeExists(_) => "ScopeExists",
-        Rejection::ResourceExists(_) => "ResourceExists",
-        Rejection::HoldClosed { .. } => "HoldClosed",
-        Rejection::HoldTooSmall { .. } => "HoldTooSmall",
-        Rejection::HasChildren { .. } => "HasChildren",
-        Rejection::InUse(_) => "InUse",
-        Rejection::OnLoan(_) => "OnLoan",
-        Rejection::Locked(_) => "Locked",
-        Rejection::VersionMismatch(_) => "VersionMismatch",
-        Rejection::TemplateVersionMismatch { .. } => "TemplateVersionMismatch",
-        Rejection::SequenceMismatch(_) => "SequenceMismatch",
-        Rejection::SchemaConflict { .. } => "SchemaConflict",
-        Rejection::ScheduleConflict { .. } => "ScheduleConflict",
-        Rejection::TransferNotAllowed(_) => "TransferNotAllowed",
-        Rejection::TtlTooLong { .. } => "TtlTooLong",
-        Rejection::LimitConflict { .. } => "LimitConflict",
-        Rejection::BelowUse(_) => "BelowUse",
-        Rejection::Uncountable(_) => "Uncountable",
-        Rejection::Denied(_) => "Denied",
-        Rejection::PartFailed { .. } => "PartFailed",
-    }
-}
-
 /// Runs commands on a script that goes on, and returns what they said. "3 × COMMAND" runs it three
 /// times.
 fn run(script: &mut Script, commands: &str) -> String {
@@ -103,7 +69,7 @@ fn run(script: &mut Script, commands: &str) -> String {
 
 fn told(script: &Script) -> &'static str {
     let last = script.last.as_ref().expect("a request was made");
-    last.verdict.as_ref().err().map_or("granted", |rejection| name(rejection))
+    last.verdict.as_ref().err().map_or("granted", |rejection| rejection.kind())
 }
 
 /// Goes down a ladder, and sees that each rung tells what it should.
@@ -135,6 +101,8 @@ fn what_depends_on_the_state_is_looked_at_when_that_is_known() {
 
 #[test]
 fn every_reason_stands_on_a_ladder() {
+    // The compiler sees to it that this list is whole.
+    assert!(Rejection::ALL.iter().all(|kind| ORDER.contains(kind)), "a reason has no place in the order");
     let shown: BTreeSet<&str> = LADDERS.iter().flat_map(|ladder| ladder.rungs).map(|rung| rung.0).collect();
     assert_eq!(shown, BTreeSet::from(ORDER), "what is told, and what can be told");
 }

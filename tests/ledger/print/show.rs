@@ -6,6 +6,7 @@ use quorate::ledger::drift::Drift;
 use quorate::ledger::drift::QuotaDrift;
 use quorate::ledger::drift::drift;
 use quorate::ledger::holders::Holder;
+use quorate::ledger::rows::Row;
 use quorate::ledger::template::Template;
 use quorate::ledger::transfer::Transfer;
 use quorate::ledger::*;
@@ -28,9 +29,11 @@ pub fn show(state: &State, now: LogTime, arguments: &Arguments) -> Result<String
     match arguments.word(0)? {
         "deadline" => writeln!(output, "{}", deadline(state, now))?,
         "transfers" => {
-            state
-                .transfers()
-                .try_for_each(|transfer| writeln!(output, "{}", transferred(state, transfer, now)))?;
+            for row in state.rows() {
+                if let Row::Transfer(transfer) = row {
+                    writeln!(output, "{}", transferred(state, &transfer, now))?;
+                }
+            }
             if output.is_empty() {
                 writeln!(output, "no transfers")?;
             }
