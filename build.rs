@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 13] = [
     "quorate/v1/types.proto",
     "quorate/v1/policy.proto",
     "quorate/v1/rejection.proto",
+    "quorate/v1/command.proto",
+    "quorate/v1/read.proto",
     "quorate/v1/ledger.proto",
     "quorate/v1/quotas.proto",
     "quorate/v1/query.proto",

@@ -9,6 +9,9 @@ pub mod v1 {
     /// The metadata key that names who asks.
     pub const ACTOR_KEY: &str = "quorate-actor";
 
+    /// The metadata key that says why something is asked.
+    pub const REASON_KEY: &str = "quorate-reason";
+
     /// The domain of the reasons in `google.rpc.ErrorInfo`.
     pub const ERROR_DOMAIN: &str = "quorate";
 

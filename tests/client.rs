@@ -209,7 +209,7 @@ impl Events for Node {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<ListEventsResponse>, Status> {
-        let ListEventsRequest { from_revision, page_size } = request.into_inner();
+        let ListEventsRequest { from_revision, page_size, .. } = request.into_inner();
         let next_revision = (from_revision + u64::from(page_size)).min(HISTORY + 1);
         let event = |revision| Event { revision, actor: "alice".into(), ..Default::default() };
         let events = (from_revision..next_revision).map(event).collect();

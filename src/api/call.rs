@@ -36,16 +36,24 @@ use crate::proto::v1;
 /// Most characters of an actor.
 const MAX_ACTOR: usize = 128;
 
+/// Most characters of a reason.
+const MAX_REASON: usize = 256;
+
 /// Who asks, and until when.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub actor: Arc<str>,
+    pub reason: Arc<str>,
     pub deadline: Instant,
 }
 
 impl Caller {
     pub(super) fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        Ok(Self { actor: actor(request)?.into(), deadline: deadline(request, DEFAULT_TIMEOUT) })
+        Ok(Self {
+            actor: said(request, v1::ACTOR_KEY, MAX_ACTOR)?.into(),
+            reason: said(request, v1::REASON_KEY, MAX_REASON)?.into(),
+            deadline: deadline(request, DEFAULT_TIMEOUT),
+        })
     }
 }
 
@@ -196,6 +204,7 @@ impl Api {
             id: id.unwrap_or_default(),
             fingerprint: Default::default(),
             actor: Arc::clone(&caller.actor),
+            reason: Arc::clone(&caller.reason),
             command,
         };
         let look = |state: &State, applied: &ledger::Applied, before| {
@@ -252,7 +261,13 @@ pub(super) fn request(caller: &Caller, mut message: Message) -> Result<ledger::R
 
 /// A command with its identity.
 pub(super) fn identified(caller: &Caller, id: RequestId, command: Command) -> ledger::Request {
-    ledger::Request { id, fingerprint: fingerprint(&command), actor: Arc::clone(&caller.actor), command }
+    ledger::Request {
+        id,
+        fingerprint: fingerprint(&command),
+        actor: Arc::clone(&caller.actor),
+        reason: Arc::clone(&caller.reason),
+        command,
+    }
 }
 
 /// How many holders a command wants to be told of when it is denied.
@@ -286,18 +301,19 @@ fn with_holders(state: &State, failure: Failure, count: usize) -> Failure {
     Failure::Rejected { rejection, holders, revision, replayed }
 }
 
-fn actor<T>(request: &Request<T>) -> Result<String, Status> {
-    let Some(value) = request.metadata().get(v1::ACTOR_KEY) else {
+/// What the metadata of a call says under a key; "" for nothing.
+fn said<T>(request: &Request<T>, key: &'static str, longest: usize) -> Result<String, Status> {
+    let Some(value) = request.metadata().get(key) else {
         return Ok(String::new());
     };
     // As bytes: metadata takes a tab for printable.
     let printable = value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~'));
     let problem = match value.to_str() {
-        Ok(actor) if printable && actor.len() <= MAX_ACTOR => return Ok(actor.to_owned()),
-        Ok(actor) if printable => {
-            format!("has {} characters; at most {MAX_ACTOR} are allowed", actor.len())
+        Ok(text) if printable && text.len() <= longest => return Ok(text.to_owned()),
+        Ok(text) if printable => {
+            format!("has {} characters; at most {longest} are allowed", text.len())
         }
         _ => "has characters that are not printable ASCII".to_owned(),
     };
-    Err(status::malformed(&Malformed::new(v1::ACTOR_KEY, problem)))
+    Err(status::malformed(&Malformed::new(key, problem)))
 }

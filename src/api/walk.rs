@@ -90,7 +90,7 @@ mod tests {
                 child_policy: None,
             });
             let request =
-                Request { id: id.expect("a UUIDv7"), fingerprint: [0; 16], actor: "".into(), command };
+                Request { id: id.expect("a UUIDv7"), fingerprint: [0; 16], actor: "".into(), reason: "".into(), command };
             apply(&mut state, Stamp::from(number), &[request]);
         }
         state

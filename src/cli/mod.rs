@@ -92,6 +92,10 @@ pub struct Global {
     #[arg(long, global = true, env = "QUORATE_ACTOR", value_name = "NAME")]
     pub actor: Option<String>,
 
+    /// Why; recorded in the event of every command
+    #[arg(long, global = true, env = "QUORATE_WHY", value_name = "TEXT")]
+    pub why: Option<String>,
+
     /// Repeat an earlier command under its request id (a version 7 UUID): it takes effect once
     #[arg(long, global = true, value_name = "UUID", value_parser = arguments::request_id)]
     pub request_id: Option<Uuid>,
@@ -229,6 +233,7 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
     }
     let options = ClientOptions {
         actor: global.actor.clone(),
+        reason: global.why.clone(),
         timeout: global.timeout,
         try_timeout: command.try_timeout(global.timeout),
         seed: None,

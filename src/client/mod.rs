@@ -41,12 +41,15 @@ pub use crate::proto::v1;
 pub const DECODE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
 pub use v1::ACTOR_KEY;
+pub use v1::REASON_KEY;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     /// Who asks; recorded in the event of every command. Visible ASCII.
     pub actor: Option<String>,
+    /// Why; recorded as well. Visible ASCII.
+    pub reason: Option<String>,
     /// How long one call may take with all its tries.
     pub timeout: Duration,
     /// How long one node may take before the next is asked.
@@ -59,6 +62,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             actor: None,
+            reason: None,
             timeout: Duration::from_secs(10),
             try_timeout: Duration::from_secs(3),
             seed: None,
@@ -76,6 +80,7 @@ pub struct Client {
 struct Inner {
     nodes: Nodes,
     actor: Option<MetadataValue<Ascii>>,
+    reason: Option<MetadataValue<Ascii>>,
     timeout: Duration,
     try_timeout: Duration,
     jitter: Jitter,
@@ -106,11 +111,13 @@ impl Client {
     }
 
     fn over(nodes: Nodes, options: ClientOptions) -> Result<Self, ClientError> {
-        let actor = options.actor.as_deref().map(actor_value).transpose()?;
+        let value = |what, text: Option<&str>| text.map(|text| metadata(what, text)).transpose();
+        let actor = value("actor", options.actor.as_deref())?;
+        let reason = value("reason", options.reason.as_deref())?;
         #[allow(clippy::disallowed_methods)] // Unless a simulation gives a seed.
         let jitter = Jitter::new(options.seed.unwrap_or_else(rand::random));
         let ClientOptions { timeout, try_timeout, .. } = options;
-        Ok(Self { inner: Arc::new(Inner { nodes, actor, timeout, try_timeout, jitter }) })
+        Ok(Self { inner: Arc::new(Inner { nodes, actor, reason, timeout, try_timeout, jitter }) })
     }
 
     /// The node that answered last, and that the next call asks first.
@@ -120,10 +127,10 @@ impl Client {
     }
 }
 
-fn actor_value(actor: &str) -> Result<MetadataValue<Ascii>, ClientError> {
-    MetadataValue::try_from(actor).map_err(|_| ClientError::Invalid {
-        what: "actor".to_owned(),
-        text: actor.to_owned(),
+fn metadata(what: &str, text: &str) -> Result<MetadataValue<Ascii>, ClientError> {
+    MetadataValue::try_from(text).map_err(|_| ClientError::Invalid {
+        what: what.to_owned(),
+        text: text.to_owned(),
         problem: "it travels as gRPC metadata: use visible ASCII characters only".to_owned(),
     })
 }

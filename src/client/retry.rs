@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::ACTOR_KEY;
+use super::REASON_KEY;
 use super::Client;
 use super::ClientError;
 use super::code_name;
@@ -122,8 +123,10 @@ impl Client {
     /// For a stream, which lives as long as somebody has commands for it.
     pub(super) fn request_without_deadline<Q>(&self, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
-        if let Some(actor) = &self.inner.actor {
-            request.metadata_mut().insert(ACTOR_KEY, actor.clone());
+        for (key, value) in [(ACTOR_KEY, &self.inner.actor), (REASON_KEY, &self.inner.reason)] {
+            if let Some(value) = value {
+                request.metadata_mut().insert(key, value.clone());
+            }
         }
         request
     }

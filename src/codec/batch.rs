@@ -36,6 +36,7 @@ pub fn encode_request(request: &Request) -> storage::Request {
         request_id: request.id.to_bytes().to_vec(),
         fingerprint: request.fingerprint.to_vec(),
         actor: request.actor.to_string(),
+        reason: request.reason.to_string(),
         command: Some(command::encode_logged(&request.command)),
     }
 }
@@ -49,6 +50,7 @@ pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
         id,
         fingerprint: array(&message.fingerprint, WHAT, "fingerprint")?,
         actor: Arc::from(message.actor),
+        reason: Arc::from(message.reason),
         command: command::decode_logged(command).map_err(Corrupt::from_malformed(WHAT))?,
     })
 }

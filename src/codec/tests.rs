@@ -289,6 +289,7 @@ fn requests_come_out_of_the_log_as_they_went_in() {
             id: request_id(),
             fingerprint: batch::fingerprint(&command),
             actor: "alice".into(),
+            reason: "the month is over".into(),
             command,
         })
         .collect();

@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn run(state: &mut State, id: RequestId, command: Command) -> Outcome {
-        let request = Request { id, fingerprint: [0; 16], actor: "".into(), command };
+        let request = Request { id, fingerprint: [0; 16], actor: "".into(), reason: "".into(), command };
         apply(state, NOW, &[request]).outcomes.remove(0)
     }
 

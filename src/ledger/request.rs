@@ -82,6 +82,8 @@ pub struct Request {
     pub fingerprint: Fingerprint,
     /// Who asks; "" when nobody said.
     pub actor: Arc<str>,
+    /// Why, for people; "" when nobody said. No rule looks at it.
+    pub reason: Arc<str>,
     /// What is asked.
     pub command: Command,
 }

@@ -391,7 +391,7 @@ mod tests {
         let bits = u128::from(number) << 80 | 7 << 76 | 0b10 << 62;
         let id = RequestId::from_bytes(bits.to_be_bytes()).expect("a UUIDv7");
         let command = Command::Release(crate::ledger::command::Release::all(1));
-        Request { id, fingerprint: [0; 16], actor: "x".repeat(bytes).into(), command }
+        Request { id, fingerprint: [0; 16], actor: "x".repeat(bytes).into(), reason: "".into(), command }
     }
 
     fn outcome(request: &Request) -> Outcome {

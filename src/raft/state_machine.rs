@@ -230,7 +230,7 @@ impl Applied {
                 current.time = current.time.max(stamp.time);
                 stamp.time = current.time;
                 let applied = ledger::apply(&mut current.state, stamp, &requests);
-                put_events(&mut batch, &applied.events, log_id);
+                put_events(&mut batch, &applied.events, &requests, log_id);
                 outcomes = applied.outcomes;
             }
         }
@@ -316,13 +316,12 @@ fn progress_of(current: &Recovered) -> Progress {
     }
 }
 
-fn put_events(batch: &mut Batch, events: &[Event], log_id: LogId) {
+fn put_events(batch: &mut Batch, events: &[Event], requests: &[Request], log_id: LogId) {
     let Some(first) = events.first() else {
         return;
     };
     let position = event::Position { term: log_id.leader_id.term, index: log_id.index };
-    let block =
-        storage::EventBlock { events: events.iter().map(|event| event::encode(event, position)).collect() };
+    let block = storage::EventBlock { events: event::encode_entry(events, requests, position) };
     batch.put(Space::Events, keys::block(first.revision), local::framed(&block));
 }
 

@@ -59,13 +59,15 @@ pub enum Space {
     Rows,
     /// Event blocks, in the state store.
     Events,
+    /// What projections make of the events, in the state store.
+    Views,
 }
 
 /// The spaces of a log store. It refuses any other.
 pub(crate) const LOG_SPACES: [Space; 2] = [Space::Meta, Space::Entries];
 
 /// The spaces of a state store. It refuses any other.
-pub(crate) const STATE_SPACES: [Space; 3] = [Space::Meta, Space::Rows, Space::Events];
+pub(crate) const STATE_SPACES: [Space; 4] = [Space::Meta, Space::Rows, Space::Events, Space::Views];
 
 /// One change of one key space.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -212,7 +212,7 @@ async fn malformed_names_are_refused_with_the_field() {
         bench.malformed("path", problem, bench.create_scope(path)).await;
         bench.malformed("lines[0].scope", problem, bench.reserve(vec![line(path, WHOLE, 1)])).await;
         bench.malformed("scope", problem, bench.set_quota(path, amount(1), None)).await;
-        let get = v1::GetQuotaRequest { scope: path.into(), resource: WHOLE.into() };
+        let get = v1::GetQuotaRequest { scope: path.into(), resource: WHOLE.into(), read: None };
         bench.malformed("scope", problem, bench.query.clone().get_quota(get)).await;
     }
     for (resource, problem) in
@@ -282,7 +282,7 @@ async fn what_is_not_there_or_there_already_is_named() {
     let missing = ["there is no scope", "acme/nobody"];
     let call = bench.reserve(vec![line("acme/nobody", WHOLE, 1)]);
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, call).await;
-    let get = v1::GetQuotaRequest { scope: "acme/nobody".into(), resource: WHOLE.into() };
+    let get = v1::GetQuotaRequest { scope: "acme/nobody".into(), resource: WHOLE.into(), read: None };
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &missing, bench.query.clone().get_quota(get)).await;
     let call = bench.create_scope("no/body");
     bench.refused(Code::NotFound, "UNKNOWN_SCOPE", &["there is no scope", "no"], call).await;
@@ -296,7 +296,7 @@ async fn what_is_not_there_or_there_already_is_named() {
         bench.refused(Code::NotFound, "UNKNOWN_HOLD", &message, bench.ledger.clone().commit(commit)).await;
         let release = v1::ReleaseRequest { request_id: id(), hold_id, ..Default::default() };
         bench.refused(Code::NotFound, "UNKNOWN_HOLD", &message, bench.ledger.clone().release(release)).await;
-        let get = v1::GetHoldRequest { hold_id };
+        let get = v1::GetHoldRequest { hold_id, read: None };
         bench.refused(Code::NotFound, "UNKNOWN_HOLD", &message, bench.query.clone().get_hold(get)).await;
     }
     let call = bench.create_scope("acme/ml");

@@ -228,13 +228,14 @@ fn replay(state: &mut State, entry: &[v1::Event], seen: &BTreeMap<Uuid, Seen>) {
                 id: RequestId::from_bytes(request_id(event).into_bytes()).expect("a UUIDv7"),
                 fingerprint: fingerprint(command),
                 actor: event.actor.as_str().into(),
+                reason: event.reason.as_str().into(),
                 command: command.clone(),
             }
         })
         .collect();
     let applied = ledger::apply(state, Stamp { time: entry[0].log_time_ms, refused }, &requests);
     let position = event::Position { term: entry[0].raft_term, index: entry[0].raft_index };
-    let again: Vec<_> = applied.events.iter().map(|event| event::encode(event, position)).collect();
+    let again = event::encode_entry(&applied.events, &requests, position);
     assert_eq!(again, entry, "the rules give other events");
     for (event, outcome) in asked.iter().zip(applied.outcomes) {
         let id = request_id(event);

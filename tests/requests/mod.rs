@@ -19,5 +19,5 @@ pub fn request_id(time_ms: u64, number: u64) -> RequestId {
 pub fn request(id: RequestId, actor: &str, command: Command) -> Request {
     let digest = Sha256::digest(format!("{command:?}"));
     let fingerprint = digest[..16].try_into().expect("16 bytes");
-    Request { id, fingerprint, actor: actor.into(), command }
+    Request { id, fingerprint, actor: actor.into(), reason: "".into(), command }
 }

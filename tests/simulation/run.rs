@@ -173,7 +173,7 @@ async fn check_idle(
 async fn watch(shared: Shared) -> turmoil::Result {
     let nodes = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
     let (timeout, try_timeout) = (Duration::from_millis(600), Duration::from_millis(200));
-    let options = ClientOptions { actor: None, timeout, try_timeout, seed: Some(1) };
+    let options = ClientOptions { timeout, try_timeout, seed: Some(1), ..ClientOptions::default() };
     let client = Client::from_channels(nodes.into(), options)?;
     let mut last = 0;
     while !shared.done.get() {
@@ -190,7 +190,7 @@ async fn watch(shared: Shared) -> turmoil::Result {
 /// A client that asks one node only, and not for long.
 fn node(address: &'static str) -> Client {
     let timeout = Duration::from_millis(300);
-    let options = ClientOptions { actor: None, timeout, try_timeout: timeout, seed: Some(0) };
+    let options = ClientOptions { timeout, try_timeout: timeout, seed: Some(0), ..ClientOptions::default() };
     Client::from_channels(vec![(address.to_owned(), channel(address))], options)
         .expect("the options are right")
 }

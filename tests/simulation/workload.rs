@@ -130,6 +130,7 @@ impl User {
         let channels = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
         let options = ClientOptions {
             actor: Some(name.to_owned()),
+            reason: None,
             timeout: Duration::from_secs(4),
             try_timeout: Duration::from_millis(700),
             seed: Some(seed),

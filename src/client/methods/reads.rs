@@ -72,7 +72,7 @@ impl Client {
 impl Client {
     /// One quota with its counters.
     pub async fn get_quota(&self, scope: &str, resource: &str) -> Result<GetQuotaResponse, ClientError> {
-        let message = GetQuotaRequest { scope: scope.to_owned(), resource: resource.to_owned() };
+        let message = GetQuotaRequest { scope: scope.to_owned(), resource: resource.to_owned(), read: None };
         call!(self, Repeat::Read, query.get_quota, message)
     }
 
@@ -84,13 +84,13 @@ impl Client {
         page_token: &str,
     ) -> Result<ListQuotasResponse, ClientError> {
         let message =
-            ListQuotasRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned() };
+            ListQuotasRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned(), read: None };
         call!(self, Repeat::Read, query.list_quotas, message)
     }
 
     /// One hold, live or closed not long ago.
     pub async fn get_hold(&self, hold_id: u64) -> Result<GetHoldResponse, ClientError> {
-        call!(self, Repeat::Read, query.get_hold, GetHoldRequest { hold_id })
+        call!(self, Repeat::Read, query.get_hold, GetHoldRequest { hold_id, read: None })
     }
 
     /// The live holds that pass the filters of the message.
@@ -104,7 +104,7 @@ impl Client {
         from_revision: u64,
         page_size: u32,
     ) -> Result<ListEventsResponse, ClientError> {
-        let message = ListEventsRequest { from_revision, page_size };
+        let message = ListEventsRequest { from_revision, page_size, ..Default::default() };
         call!(self, Repeat::Read, events.list_events, message)
     }
 }

@@ -5,7 +5,9 @@
 //! | `tree` | what happened to scopes, resources and templates |
 //! | `policy` | what happened to quotas |
 //! | `hold` | what happened to holds |
+//! | `entry` | the events of one log entry, with what was asked |
 
+mod entry;
 mod hold;
 mod policy;
 mod tree;
@@ -35,6 +37,8 @@ use crate::ledger::event::Touched;
 use crate::ledger::quota::Clocks;
 use crate::proto::v1;
 use crate::proto::v1::event::Body as Message;
+pub use entry::decode_entry;
+pub use entry::encode_entry;
 pub(super) use tree::decode_rules;
 pub(super) use tree::decode_template;
 pub(super) use tree::decode_versions;
@@ -75,6 +79,7 @@ pub fn encode(event: &Event, position: Position) -> v1::Event {
         touched: event.touched.iter().map(encode_touched).collect(),
         part: event.part.map(|part| v1::Part { index: part.index, of: part.of }),
         body: Some(encode_body(event)),
+        ..Default::default()
     }
 }
 

@@ -78,6 +78,7 @@ pub(super) fn column_name(space: Space) -> &'static str {
         Space::Entries => "entries",
         Space::Rows => "rows",
         Space::Events => "events",
+        Space::Views => "views",
     }
 }
 

@@ -19,6 +19,9 @@ const MIB: usize = 1 << 20;
 /// Uncompressed blocks, filters and indexes of both instances, all generations.
 const BLOCK_CACHE_BYTES: usize = 32 * MIB;
 
+/// How many bytes of events are compressed together.
+const EVENTS_TOGETHER: usize = 64 << 10;
+
 /// The cache that the instances of one node share, so that its size bounds their sum.
 pub(super) fn block_cache() -> Cache {
     Cache::new_lru_cache(BLOCK_CACHE_BYTES)
@@ -66,16 +69,18 @@ pub(super) fn columns(which: Instance, cache: &Cache) -> Vec<ColumnFamilyDescrip
 
 fn column(which: Instance, space: Space, cache: &Cache) -> Options {
     let mut options = Options::default();
-    options.set_compression_type(match which {
+    options.set_compression_type(match (which, space) {
         // Entries are binary and gone within minutes: compressing them took 8 % of all CPU.
-        Instance::Log => DBCompressionType::None,
-        Instance::State => DBCompressionType::Lz4,
+        (Instance::Log, _) => DBCompressionType::None,
+        // Kept for ever, and much the same from one to the next.
+        (Instance::State, Space::Events) => DBCompressionType::Zstd,
+        (Instance::State, _) => DBCompressionType::Lz4,
     });
     // Memtables are allocated as they fill: an idle node pays for none of this. An atomic flush
     // empties all spaces when one is full, so Meta, which every write touches, is not the small one.
     options.set_write_buffer_size(match space {
         Space::Meta => 16 * MIB,
-        Space::Rows => 32 * MIB,
+        Space::Rows | Space::Views => 32 * MIB,
         Space::Entries | Space::Events => 64 * MIB,
     });
     options.set_max_write_buffer_number(3);
@@ -86,9 +91,12 @@ fn column(which: Instance, space: Space, cache: &Cache) -> Options {
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_format_version(6);
-    if space == Space::Rows {
-        // The one space that is asked for single keys which may not be there.
-        blocks.set_bloom_filter(10.0, false);
+    match space {
+        // What is compressed together: events are read in long runs.
+        Space::Events => blocks.set_block_size(EVENTS_TOGETHER),
+        // They are asked for single keys which may not be there.
+        Space::Rows | Space::Views => blocks.set_bloom_filter(10.0, false),
+        Space::Meta | Space::Entries => {}
     }
     options.set_block_based_table_factory(&blocks);
     options

@@ -1,0 +1,157 @@
+//! The events of one log entry: with what was asked, so that whoever has them alone can decide all of
+//! it again.
+//!
+//! The first event of a request carries its command; of an atomic batch that took effect each event
+//! carries its own, since each command of a batch has one event.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Corrupt;
+use super::Position;
+use super::WHAT;
+use super::array;
+use super::encode;
+use crate::codec::batch::fingerprint;
+use crate::codec::command;
+use crate::codec::command::Logged;
+use crate::ledger::Cause;
+use crate::ledger::Event;
+use crate::ledger::Request;
+use crate::ledger::RequestId;
+use crate::ledger::apply::RefusedClock;
+use crate::ledger::apply::Stamp;
+use crate::proto::v1;
+use crate::proto::v1::event::Body as Message;
+
+/// The messages of the events that an entry led to. `requests` are those of the entry, in their
+/// order; not every one of them led to an event.
+pub fn encode_entry(events: &[Event], requests: &[Request], position: Position) -> Vec<v1::Event> {
+    let mut requests = requests.iter();
+    let mut commands = Commands::None;
+    let message = |event: &Event| {
+        let mut message = encode(event, position);
+        let Cause::Request { id, .. } = &event.cause else {
+            return message;
+        };
+        if event.part.is_none_or(|part| part.index == 0) {
+            let request =
+                requests.find(|request| request.id == *id).expect("an event answers a request of its entry");
+            message.reason = request.reason.to_string();
+            commands = Commands::of(request, event.part.is_some());
+        }
+        commands.attach(&mut message);
+        message
+    };
+    events.iter().map(message).collect()
+}
+
+/// The commands of a request whose events have not been encoded yet.
+enum Commands {
+    None,
+    One(v1::BatchCommand),
+    Whole(v1::BatchRequest),
+    Each(std::vec::IntoIter<v1::BatchCommand>),
+}
+
+impl Commands {
+    fn of(request: &Request, took_effect_in_parts: bool) -> Self {
+        match command::encode_logged(&request.command) {
+            Logged::One(command) => Self::One(command),
+            Logged::Batch(batch) if took_effect_in_parts => Self::Each(batch.commands.into_iter()),
+            Logged::Batch(batch) => Self::Whole(batch),
+        }
+    }
+
+    fn attach(&mut self, message: &mut v1::Event) {
+        match self {
+            Self::None => {}
+            Self::Each(commands) => {
+                message.command = Some(commands.next().expect("each command of a batch has one event"));
+            }
+            Self::One(_) | Self::Whole(_) => match std::mem::replace(self, Self::None) {
+                Self::One(command) => message.command = Some(command),
+                Self::Whole(batch) => message.batch = Some(batch),
+                Self::None | Self::Each(_) => unreachable!("it was looked at just now"),
+            },
+        }
+    }
+}
+
+/// What led to events that stand at one position of the log: the stamp and the requests, without those
+/// that led to none.
+pub fn decode_entry(events: &[v1::Event]) -> Result<(Stamp, Vec<Request>), Corrupt> {
+    let Some(first) = events.first() else {
+        return Err(Corrupt::new(WHAT, "an entry without events says nothing"));
+    };
+    let mut refused = None;
+    let mut requests: Vec<Request> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut parts = Vec::new();
+    for event in events {
+        if event.log_time_ms != first.log_time_ms {
+            return Err(at(event, "has another log time than the others of its log entry"));
+        }
+        match &event.body {
+            Some(Message::TimeRefused(body)) => {
+                refused = Some(RefusedClock { clock: body.clock_ms, node: body.node_id });
+            }
+            _ if event.request_id.is_empty() => {}
+            _ => {
+                let asked = match (&event.command, &event.batch, event.part) {
+                    (Some(command), None, None) => Logged::One(command.clone()),
+                    (None, Some(batch), None) => Logged::Batch(batch.clone()),
+                    (command, None, Some(part)) => {
+                        parts.extend(command.clone());
+                        if part.index + 1 < part.of {
+                            continue;
+                        }
+                        in_parts(std::mem::take(&mut parts), part.of)
+                    }
+                    _ => return Err(at(event, "does not say what was asked")),
+                };
+                let request = request(event, asked)?;
+                if !seen.insert(request.id) {
+                    return Err(at(event, "answers a request that was answered before"));
+                }
+                requests.push(request);
+            }
+        }
+    }
+    if !parts.is_empty() {
+        return Err(Corrupt::new(WHAT, "the last events of a request are missing"));
+    }
+    Ok((Stamp { time: first.log_time_ms, refused }, requests))
+}
+
+/// A batch has as many commands as events; a plan and a template are one command.
+fn in_parts(mut commands: Vec<v1::BatchCommand>, of: u32) -> Logged {
+    use v1::batch_command::Command::ApplyPlan;
+    use v1::batch_command::Command::ApplyTemplate;
+    let is_document =
+        |command: &v1::BatchCommand| matches!(command.command, Some(ApplyPlan(_) | ApplyTemplate(_)));
+    if commands.len() == 1 && (of > 1 || commands.iter().all(is_document)) {
+        return Logged::One(commands.remove(0));
+    }
+    Logged::Batch(v1::BatchRequest { atomic: true, commands, ..Default::default() })
+}
+
+fn request(event: &v1::Event, asked: Logged) -> Result<Request, Corrupt> {
+    let id = uuid::Uuid::parse_str(&event.request_id).map_err(|error| Corrupt::new(WHAT, error))?;
+    let command = command::decode_logged(asked).map_err(|error| at(event, &error.to_string()))?;
+    let recorded = array(&event.fingerprint, WHAT, "fingerprint")?;
+    if fingerprint(&command) != recorded {
+        return Err(at(event, "its fingerprint is not that of its command"));
+    }
+    Ok(Request {
+        id: RequestId::from_bytes(id.into_bytes()).map_err(|problem| Corrupt::new(WHAT, problem))?,
+        fingerprint: recorded,
+        actor: Arc::from(event.actor.as_str()),
+        reason: Arc::from(event.reason.as_str()),
+        command,
+    })
+}
+
+fn at(event: &v1::Event, problem: &str) -> Corrupt {
+    Corrupt::new(WHAT, format!("event {}: {problem}", event.revision))
+}
