@@ -26,6 +26,7 @@ pub mod config;
 pub mod ledger;
 pub mod net;
 pub mod node;
+pub mod projection;
 pub mod proto;
 pub mod raft;
 pub mod rng;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Each top-level module with the modules of this crate that it may import.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("ledger", &[]),
     ("codec", &["ledger", "proto"]),
     ("store", &[]),
@@ -20,9 +20,10 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("telemetry", &["config"]),
     ("proto", &[]),
     ("raft", &["ledger", "codec", "store", "net", "proto", "clock"]),
+    ("projection", &["ledger", "codec", "store", "proto"]),
     ("rng", &[]),
     // What nodes relay to each other is protobuf, like what Raft sends.
-    ("node", &["raft", "ledger", "clock", "rng", "codec", "proto"]),
+    ("node", &["raft", "projection", "ledger", "clock", "rng", "codec", "store", "proto"]),
     ("api", &["node", "codec", "ledger", "proto"]),
     ("client", &["proto", "codec"]),
     ("cli", &["client", "proto", "config"]),
@@ -30,7 +31,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
 ];
 
 /// What the composition root wires together.
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "ledger",
     "codec",
     "store",
@@ -40,6 +41,7 @@ const ALL: [&str; 14] = [
     "telemetry",
     "proto",
     "raft",
+    "projection",
     "rng",
     "node",
     "api",

@@ -22,6 +22,6 @@ impl Events for Api {
         let revision = self.node.state().revision();
         let events = self.node.events(from, size).map_err(|error| status::failed(&error))?;
         let next_revision = events.last().map_or(from, |event| event.revision + 1);
-        Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision }))
+        Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision, compacted_at: 0 }))
     }
 }

@@ -1,10 +1,12 @@
 //! The digest of a state: equal on every node at equal revision.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use super::Corrupt;
 use super::rows;
 use crate::ledger::State;
 
@@ -15,13 +17,49 @@ pub struct StateDigest([u8; 32]);
 impl StateDigest {
     /// Reads the whole state: linear in its size.
     pub fn of(state: &State) -> Self {
-        let mut hasher = Sha256::new();
-        for row in state.rows() {
-            let bytes = rows::encode(&row);
-            hasher.update((bytes.len() as u64).to_be_bytes());
-            hasher.update(&bytes);
+        let mut digest = Self::begin();
+        state.rows().for_each(|row| digest.add(&rows::encode(&row)));
+        digest.finish()
+    }
+}
+
+impl StateDigest {
+    /// Of the rows of a state, each as it is stored, in order.
+    pub fn begin() -> DigestOfRows {
+        DigestOfRows(Sha256::new())
+    }
+}
+
+/// A digest in the making.
+pub struct DigestOfRows(Sha256);
+
+impl DigestOfRows {
+    /// Takes in the next row.
+    pub fn add(&mut self, row: &[u8]) {
+        self.0.update((row.len() as u64).to_be_bytes());
+        self.0.update(row);
+    }
+
+    /// The digest of all of them.
+    pub fn finish(self) -> StateDigest {
+        StateDigest(self.0.finalize().into())
+    }
+}
+
+impl FromStr for StateDigest {
+    type Err = Corrupt;
+
+    fn from_str(text: &str) -> Result<Self, Corrupt> {
+        let bad = || Corrupt::new("the digest of a state", format!("{text:?} is not 64 hexadecimal digits"));
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(bad());
         }
-        Self(hasher.finalize().into())
+        for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(digest))
     }
 }
 

@@ -9,6 +9,7 @@
 //! Knows nothing of rules, transport or storage engines.
 
 pub mod batch;
+pub mod block;
 pub mod command;
 pub mod digest;
 pub mod event;
@@ -16,6 +17,8 @@ mod hold;
 pub mod keys;
 pub mod local;
 mod mask;
+pub mod merkle;
+pub mod note;
 pub mod number;
 pub mod plan;
 pub mod policy;

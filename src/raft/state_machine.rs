@@ -11,6 +11,8 @@ use std::sync::MutexGuard;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use futures_util::Stream;
 use futures_util::TryStreamExt as _;
@@ -69,6 +71,17 @@ pub struct Progress {
     pub revision: Revision,
 }
 
+/// What became of a batch of views.
+#[derive(Debug)]
+pub enum Written {
+    /// It is written.
+    Done,
+    /// Nothing was written: try again.
+    Busy(Batch),
+    /// Nothing was written: everything has been replaced since.
+    Gone,
+}
+
 /// What has been applied on this node; shared by the state machine, which alone writes, and
 /// everyone who reads.
 pub struct Applied {
@@ -77,6 +90,8 @@ pub struct Applied {
     progress: watch::Sender<Progress>,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
+    /// Raised when a snapshot replaces everything.
+    generation: AtomicU64,
     /// Held by whoever writes, and while everything is replaced, so that rows of the old state never
     /// get into the new store. True once a write or a replacement has failed: what is in memory and
     /// what is stored have then parted, and nothing may be written any more.
@@ -93,6 +108,7 @@ impl Applied {
             current: RwLock::new(recovered),
             progress: watch::Sender::new(progress),
             snapshot: Mutex::new(None),
+            generation: AtomicU64::new(0),
             broken: Mutex::new(false),
         }))
     }
@@ -157,6 +173,34 @@ impl Applied {
             problem.is_none() && events.len() < limit && bytes < PAGE_BYTES
         })?;
         problem.map_or(Ok(events), |corrupt| Err(corrupt.into()))
+    }
+
+    /// How often everything has been replaced by a snapshot: what was read under another number may
+    /// not be there any more.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// Visits the event blocks from the one with the event `from` on, in order, until `visit` returns
+    /// false.
+    pub fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
+        // The block that contains `from` may begin before it.
+        let before = self.store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
+        let start = before.map_or_else(|| keys::block(0).to_vec(), |(key, _)| key.to_vec());
+        self.store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| visit(value))
+    }
+
+    /// Writes what was made of events of a generation, as one. Does not wait: it gives the batch back
+    /// when something else is being written.
+    pub fn write_views(&self, generation: u64, batch: Batch) -> Result<Written, StoreError> {
+        let Ok(mut broken) = self.broken.try_lock() else {
+            return Ok(Written::Busy(batch));
+        };
+        if self.generation() != generation {
+            return Ok(Written::Gone);
+        }
+        self.write(&mut broken, batch)?;
+        Ok(Written::Done)
     }
 
     /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
@@ -256,6 +300,7 @@ impl Applied {
         };
         let mut broken = self.broken();
         *broken = true;
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.store.install(received)?;
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
         if recovered.last_applied != meta.last_log_id {

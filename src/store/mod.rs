@@ -24,6 +24,9 @@ pub type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + S
 /// Called exactly once, when a batch is durable or has failed for good.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
+/// Is shown each key with its value.
+pub type VisitAll = Box<dyn FnMut(&[u8], &[u8]) + Send>;
+
 /// A store failed. This is always a fault of this node: nothing may be served or acknowledged on
 /// top of it, so whoever gets one stops the process.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -150,6 +153,10 @@ pub trait StateStore: Read {
     /// Completes when everything written before the call is durable. Until then a crash may lose
     /// writes, but only all of those after some point between two writes.
     fn flush(&self) -> StoreFuture<()>;
+
+    /// Has everything of a space visited in the order of its keys, exactly as it is now, without
+    /// holding up the caller or whoever writes.
+    fn visit_all(&self, space: Space, visit: VisitAll) -> StoreFuture<()>;
 
     /// A copy of exactly what is written now, which later writes do not change. It is given up
     /// when the last handle is dropped, and it does not survive a restart.

@@ -19,6 +19,7 @@ use quorate::store::Space;
 use quorate::store::StateStore;
 use quorate::store::StoreError;
 use quorate::store::StoreFuture;
+use quorate::store::VisitAll;
 
 use crate::support::*;
 
@@ -58,6 +59,10 @@ impl StateStore for Flaky {
 
     fn flush(&self) -> StoreFuture<()> {
         self.store.flush()
+    }
+
+    fn visit_all(&self, space: Space, visit: VisitAll) -> StoreFuture<()> {
+        self.store.visit_all(space, visit)
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {

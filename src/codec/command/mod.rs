@@ -25,7 +25,7 @@ use crate::ledger::Path;
 use crate::ledger::RequestId;
 use crate::ledger::command::Batch;
 use crate::ledger::command::MAX_BATCH;
-use crate::proto::storage::v1::request::Command as Logged;
+pub(super) use crate::proto::storage::v1::request::Command as Logged;
 use crate::proto::v1;
 pub use crate::proto::v1::batch_command::Command as Message;
 pub(super) use template::encode_planned_template;

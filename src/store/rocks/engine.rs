@@ -128,7 +128,31 @@ impl Engine {
         if from >= to {
             return Ok(());
         }
-        let mut rows = self.db.raw_iterator_cf_opt(column, within(from, to));
+        self.visit(action, column, within(from, to), from, visit)
+    }
+
+    /// Visits everything of a space.
+    pub(super) fn scan_all(
+        &self,
+        space: Space,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let action = self.instance.read();
+        let mut options = ReadOptions::default();
+        // What is read once would push out what is read often.
+        options.fill_cache(false);
+        self.visit(action, self.column(action, space)?, options, &[], visit)
+    }
+
+    fn visit(
+        &self,
+        action: &'static str,
+        column: &ColumnFamily,
+        options: ReadOptions,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut rows = self.db.raw_iterator_cf_opt(column, options);
         rows.seek(from);
         while let Some((key, value)) = rows.item() {
             if !visit(key, value) {

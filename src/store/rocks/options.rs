@@ -86,10 +86,16 @@ fn column(which: Instance, space: Space, cache: &Cache) -> Options {
     options.set_max_write_buffer_number(3);
 
     let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(cache);
-    // Otherwise indexes and filters of open files lie outside of the cache, without a bound.
-    blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    if space == Space::Events {
+        // Read in long runs, from which nobody comes back: each read comes from the file, and its
+        // checksum is looked at.
+        blocks.disable_cache();
+    } else {
+        blocks.set_block_cache(cache);
+        // Otherwise indexes and filters of open files lie outside of the cache, without a bound.
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    }
     blocks.set_format_version(6);
     match space {
         // What is compressed together: events are read in long runs.

@@ -43,9 +43,11 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
+use crate::store::VisitAll;
 
 const OPEN: &str = "open the state";
 const FLUSH: &str = "flush the state";
+const VISIT: &str = "read the state";
 const SNAPSHOT: &str = "take a snapshot";
 const INSTALL: &str = "install a snapshot";
 
@@ -131,6 +133,26 @@ impl RocksState {
     }
 }
 
+/// Does what blocks for as long as the disk takes. What `work` holds is let go before anyone acts on
+/// the result: the store is closed then, if this was its last user.
+fn on_a_thread(
+    action: &'static str,
+    name: &str,
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> StoreFuture<()> {
+    let (finished, waiting) = oneshot::channel();
+    #[allow(clippy::disallowed_methods)] // This is why it is on a thread of its own.
+    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let result = work();
+        // Whoever asked may have gone; it has been done all the same.
+        let _ = finished.send(result);
+    });
+    Box::pin(async move {
+        started.map_err(|error| StoreError::new(action, error))?;
+        waiting.await.unwrap_or_else(|_| Err(StoreError::new(action, "its thread has panicked")))
+    })
+}
+
 impl Read for RocksState {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.live().engine.get(space, key)
@@ -164,18 +186,16 @@ impl StateStore for RocksState {
 
     fn flush(&self) -> StoreFuture<()> {
         let live = self.live();
-        let (finished, waiting) = oneshot::channel();
-        #[allow(clippy::disallowed_methods)] // A flush blocks for as long as the disk takes.
-        let started = thread::Builder::new().name("state-flush".to_owned()).spawn(move || {
-            let result = live.engine.flush();
-            // Closes the store if this was its last user, before anyone acts on the result.
-            drop(live);
-            // Whoever asked may have gone; the flush has been done all the same.
-            let _ = finished.send(result);
-        });
-        Box::pin(async move {
-            started.map_err(|error| StoreError::new(FLUSH, error))?;
-            waiting.await.unwrap_or_else(|_| Err(StoreError::new(FLUSH, "the flush has panicked")))
+        on_a_thread(FLUSH, "state-flush", move || live.engine.flush())
+    }
+
+    fn visit_all(&self, space: Space, mut visit: VisitAll) -> StoreFuture<()> {
+        let live = self.live();
+        on_a_thread(VISIT, "state-visit", move || {
+            live.engine.scan_all(space, &mut |key, value| {
+                visit(key, value);
+                true
+            })
         })
     }
 

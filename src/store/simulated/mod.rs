@@ -33,6 +33,7 @@ use super::StateStore;
 use super::Store;
 use super::StoreError;
 use super::StoreFuture;
+use super::VisitAll;
 
 /// A store on a simulated disk.
 #[derive(Debug, Clone)]
@@ -143,6 +144,14 @@ impl StateStore for SimulatedState {
             let flush = started?;
             tokio::time::sleep(flush.latency).await;
             disk.finish_flush(process, &flush)
+        })
+    }
+
+    fn visit_all(&self, space: Space, mut visit: VisitAll) -> StoreFuture<()> {
+        let table = self.disk.state_table(self.process, space);
+        Box::pin(async move {
+            table?.iter().for_each(|(key, value)| visit(key, value));
+            Ok(())
         })
     }
 

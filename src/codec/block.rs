@@ -1,0 +1,92 @@
+//! Event blocks: the events of one log entry, as they are stored. What is proven of an event are its
+//! bytes in here, so they are given out as they stand.
+
+use prost::Message as _;
+use prost::encoding::decode_varint;
+
+use super::Corrupt;
+use super::local;
+use crate::proto::storage::v1 as storage;
+use crate::proto::v1;
+
+const WHAT: &str = "an event block";
+
+/// Field 1 with a length: what stands before each event.
+const EVENT: u8 = 0x0A;
+
+/// The bytes of a block.
+pub fn encode(events: Vec<v1::Event>) -> Vec<u8> {
+    local::framed(&storage::EventBlock { events })
+}
+
+/// The encoded events of a block, in order.
+pub fn events(block: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
+    let mut rest = local::payload(WHAT, block)?;
+    let mut events = Vec::new();
+    while let Some((&tag, after)) = rest.split_first() {
+        if tag != EVENT {
+            return Err(Corrupt::new(WHAT, format!("{tag} is no tag of an event")));
+        }
+        rest = after;
+        let length = decode_varint(&mut rest).map_err(|error| Corrupt::new(WHAT, error))?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+        let length = length.ok_or_else(|| Corrupt::new(WHAT, "an event is longer than its block"))?;
+        let (event, after) = rest.split_at(length);
+        events.push(event);
+        rest = after;
+    }
+    Ok(events)
+}
+
+/// One event from its bytes.
+pub fn event(bytes: &[u8]) -> Result<v1::Event, Corrupt> {
+    v1::Event::decode(bytes).map_err(|error| Corrupt::new("an event", error))
+}
+
+/// All events of a block.
+pub fn decode(block: &[u8]) -> Result<Vec<v1::Event>, Corrupt> {
+    Ok(local::message::<storage::EventBlock>(WHAT, block)?.events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(revisions: &[u64]) -> Vec<v1::Event> {
+        let event = |revision: &u64| v1::Event {
+            revision: *revision,
+            actor: "a".repeat(*revision as usize * 100),
+            ..v1::Event::default()
+        };
+        revisions.iter().map(event).collect()
+    }
+
+    #[test]
+    fn the_events_of_a_block_are_the_bytes_of_its_messages() {
+        for revisions in [vec![], vec![1], vec![1, 2, 3]] {
+            let events = numbered(&revisions);
+            let block = encode(events.clone());
+            let raw = super::events(&block).expect("a block");
+            let encoded: Vec<_> = events.iter().map(prost::Message::encode_to_vec).collect();
+            assert_eq!(raw, encoded);
+            assert_eq!(decode(&block), Ok(events.clone()));
+            let decoded: Vec<_> = raw.into_iter().map(|bytes| event(bytes).expect("an event")).collect();
+            assert_eq!(decoded, events);
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_cut_or_changed_is_corrupt() {
+        let block = encode(numbered(&[1, 2]));
+        for cut in 2..block.len() {
+            // Between two events a cut cannot be seen here; the revisions that follow tell of it.
+            let events = super::events(&block[..cut]);
+            assert!(events.is_err() || events.is_ok_and(|events| events.len() == 1), "cut at {cut}");
+        }
+        let mut changed = block.clone();
+        changed[1] = 0x12;
+        assert!(super::events(&changed).is_err());
+        assert!(super::events(&[]).is_err());
+        assert!(super::events(&[9]).is_err());
+    }
+}
