@@ -10,6 +10,13 @@ pub trait Rng: Send + Sync + 'static {
     /// The next 64 random bits.
     fn next_u64(&self) -> u64;
 
+    /// 32 random bytes.
+    fn secret(&self) -> [u8; 32] {
+        let mut secret = [0; 32];
+        secret.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&self.next_u64().to_be_bytes()));
+        secret
+    }
+
     /// A time between half of `most` and `most`.
     fn jitter(&self, most: Duration) -> Duration {
         let half = most / 2;

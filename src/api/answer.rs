@@ -172,6 +172,13 @@ impl From<Done> for v1::RegisterResourceResponse {
     }
 }
 
+impl From<Done> for v1::CompactEventsResponse {
+    fn from(mut done: Done) -> Self {
+        let (would_write, would_write_omitted) = done.would_write();
+        Self { revision: done.revision, replayed: done.replayed, would_write, would_write_omitted }
+    }
+}
+
 impl From<Done> for v1::QuotaChangeResponse {
     fn from(mut done: Done) -> Self {
         let (would_write, would_write_omitted) = done.would_write();
@@ -253,6 +260,7 @@ pub(super) fn done(tag: u64, command: &Command, mut done: Done, bytes: usize) ->
         Command::PutTemplate(_) => Answer::Template(done.into()),
         Command::ApplyTemplate(_) => Answer::ApplyTemplate(done.into()),
         Command::ApplyPlan(_) => Answer::ApplyPlan(done.into()),
+        Command::CompactEvents(_) => Answer::CompactEvents(done.into()),
         Command::Batch(_) => unreachable!("a batch is no part of a batch"),
     };
     v1::BatchResult { tag, revision, replayed, result: Some(answer), ..Default::default() }

@@ -7,6 +7,7 @@ use tonic::Status;
 use super::Api;
 use super::page;
 use super::status;
+use crate::codec::command::Message;
 use crate::proto::v1;
 use crate::proto::v1::events_server::Events;
 
@@ -22,6 +23,28 @@ impl Events for Api {
         let revision = self.node.state().revision();
         let events = self.node.events(from, size).map_err(|error| status::failed(&error))?;
         let next_revision = events.last().map_or(from, |event| event.revision + 1);
-        Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision, compacted_at: 0 }))
+        let compacted_at = self.node.state().compacted_at();
+        Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision, compacted_at }))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        self.checkpoint(request).await
+    }
+
+    async fn get_proof(
+        &self,
+        request: Request<v1::GetProofRequest>,
+    ) -> Result<Response<v1::GetProofResponse>, Status> {
+        self.proof(request).await
+    }
+
+    async fn compact_events(
+        &self,
+        request: Request<v1::CompactEventsRequest>,
+    ) -> Result<Response<v1::CompactEventsResponse>, Status> {
+        self.run(request, Message::CompactEvents).await
     }
 }

@@ -7,6 +7,7 @@
 //! | `ledger`, `batch` | reserving and giving back; many commands at once |
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
+//! | `proofs` | checkpoints and proofs of the event tree |
 //! | `page`, `walk` | pages of lists; scopes in order, from any place on |
 //! | `status` | the one map from rejections to statuses |
 //! | `too_large` | messages that are refused before anybody reads them |
@@ -20,6 +21,7 @@ mod cluster;
 mod events;
 mod ledger;
 mod page;
+mod proofs;
 mod query;
 mod quotas;
 mod status;

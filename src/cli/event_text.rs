@@ -54,6 +54,9 @@ fn tree_event(body: &Body) -> Option<String> {
             Some(resource) => format!("registered resource {} in {}", resource.name, resource.unit),
             None => format!("registered resource number {}", registered.resource_id),
         },
+        Body::EventsCompacted(compacted) => {
+            format!("removed the events up to {}", compacted.through_revision)
+        }
         Body::TemplatePut(put) => {
             format!("put template {} version {} of {} quotas", put.name, put.version, put.quotas.len())
         }
@@ -472,12 +475,13 @@ mod tests {
             Body::TimeRefused(v1::TimeRefused::default()),
             Body::Rejected(v1::Rejected::default()),
             Body::Unchanged(v1::Unchanged::default()),
+            Body::EventsCompacted(v1::EventsCompacted::default()),
         ];
         let mut words: Vec<String> = bodies.into_iter().map(|body| happened(&event(body))).collect();
         assert!(words.iter().all(|words| !words.contains("something")), "{words:?}");
         words.sort();
         words.dedup();
-        assert_eq!(words.len(), 27, "{words:?}");
+        assert_eq!(words.len(), 28, "{words:?}");
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub fn request_id_of(command: &mut BatchCommand) -> Option<&mut String> {
         Command::PutTemplate(command) => &mut command.request_id,
         Command::ApplyTemplate(command) => &mut command.request_id,
         Command::ApplyPlan(command) => &mut command.request_id,
+        Command::CompactEvents(command) => &mut command.request_id,
     })
 }
 

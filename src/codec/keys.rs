@@ -3,6 +3,7 @@
 //! | store | space | key | value |
 //! |---|---|---|---|
 //! | log | Meta | `identity` | format byte, then bincode: cluster and node id |
+//! | log | Meta | `signing-key` | format byte, then the 32 secret bytes of the node's key |
 //! | log | Meta | `vote` | format byte, then bincode of the vote |
 //! | log | Meta | `committed` | format byte, then bincode of the last committed log id |
 //! | log | Meta | `purged` | format byte, then bincode of the last purged log id |
@@ -31,6 +32,8 @@ use crate::ledger::rows::RowKey;
 
 /// Who this node is.
 pub const IDENTITY: &[u8] = b"identity";
+/// What this node signs with.
+pub const SIGNING_KEY: &[u8] = b"signing-key";
 /// The last vote.
 pub const VOTE: &[u8] = b"vote";
 /// The last committed log id this node knew of.

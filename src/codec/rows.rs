@@ -46,11 +46,12 @@ const WHAT: &str = "a row of the state";
 /// The value of a row.
 pub fn encode(row: &Row) -> Vec<u8> {
     let message = match row {
-        Row::Ledger { revision, time, next_scope, request_floor } => Message::Ledger(storage::LedgerRow {
+        Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => Message::Ledger(storage::LedgerRow {
             revision: *revision,
             log_time_ms: *time,
             next_scope_id: next_scope.0,
             request_floor: request_floor.to_bytes().to_vec(),
+            compacted_at: *compacted_at,
         }),
         Row::Resource(id, resource) => Message::Resource(storage::ResourceRow {
             resource_id: id.0,
@@ -107,6 +108,7 @@ pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Row, Corrupt> {
             time: row.log_time_ms,
             next_scope: ScopeId(row.next_scope_id),
             request_floor: RequestId::floor_from_bytes(array(&row.request_floor, WHAT, "request_floor")?),
+            compacted_at: row.compacted_at,
         },
         Message::Resource(row) => Row::Resource(
             ResourceId(row.resource_id),

@@ -259,6 +259,7 @@ fn tree_commands() -> Vec<Command> {
         Command::MoveScope(MoveScope::new(path("acme/ml"), path("acme/web/ml"), true).expect("a move")),
         Command::DeleteScope(DeleteScope { path: path("acme"), recursive: true }),
         Command::RegisterResource(resource()),
+        Command::CompactEvents(17),
         Command::PutTemplate(plan().templates.remove(0)),
         Command::ApplyTemplate(ApplyTemplate {
             scope: path("acme"),
@@ -557,6 +558,7 @@ fn tree_bodies() -> Vec<Body> {
         Body::ScopeMoved { scope, from: path.clone(), to: path.clone(), forced: true, overruns: overruns() },
         Body::ScopeDeleted { scope, path: path.clone(), below: vec![ScopeId(4), ScopeId(9)] },
         Body::ResourceRegistered { id: ResourceId(4), resource: resource() },
+        Body::EventsCompacted { through: 9, previous: 4 },
         Body::TemplatePut { template: Arc::new(template()) },
         Body::TemplateApplied {
             scope,
@@ -754,7 +756,7 @@ fn all_rows() -> Vec<Row> {
         template,
     };
     vec![
-        Row::Ledger { revision: 1, time: 2, next_scope: ScopeId(3), request_floor: id },
+        Row::Ledger { revision: 1, time: 2, next_scope: ScopeId(3), request_floor: id, compacted_at: 1 },
         Row::Resource(ResourceId(4), resource()),
         Row::Template(TemplateId(5), Arc::new(template())),
         scope(None, rules(), Some(applied)),

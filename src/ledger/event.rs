@@ -370,6 +370,13 @@ pub enum Body {
         /// The node.
         node: u64,
     },
+    /// The oldest events were let go of.
+    EventsCompacted {
+        /// Up to this one.
+        through: Revision,
+        /// Up to this one they were before.
+        previous: Revision,
+    },
     /// A command was not carried out.
     Rejected {
         /// The name of the command.
@@ -510,6 +517,7 @@ impl Event {
             | Body::Released { .. }
             | Body::Expired { .. }
             | Body::Resized { .. }
+            | Body::EventsCompacted { .. }
             | Body::TimeRefused { .. } => Granted::Done,
             Body::Rejected { rejection, .. } => return Err(rejection.clone()),
         };

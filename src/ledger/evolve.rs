@@ -208,6 +208,7 @@ impl State {
                 self.settle(event, *hold, Some(after), HoldState::Held);
                 self.count_overruns(overruns);
             }
+            Body::EventsCompacted { through, .. } => self.compacted_at = *through,
             Body::TimeRefused { .. } | Body::Rejected { .. } | Body::Unchanged { .. } => {}
             _ => self.fold_policy(event),
         }

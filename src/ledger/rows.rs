@@ -70,6 +70,8 @@ pub enum Row {
         next_scope: ScopeId,
         /// The greatest forgotten request id.
         request_floor: RequestId,
+        /// Events up to here were let go of.
+        compacted_at: Revision,
     },
     /// Of [`RowKey::Resource`].
     Resource(ResourceId, Resource),
@@ -218,8 +220,9 @@ impl State {
 
     fn load(&mut self, row: Row) -> Result<(), BadRows> {
         match row {
-            Row::Ledger { revision, time, next_scope, request_floor } => {
+            Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
                 self.revision = revision;
+                self.compacted_at = compacted_at;
                 self.time = time;
                 self.scopes = vec![None; next_scope.0 as usize];
                 self.requests.restore(request_floor);
@@ -459,6 +462,7 @@ impl State {
             time: self.time,
             next_scope: self.next_scope(),
             request_floor: self.requests.floor(),
+            compacted_at: self.compacted_at,
         }
     }
 
@@ -502,7 +506,7 @@ mod tests {
     /// A ledger of two scopes, with the rows in between left to the caller.
     fn load(rows: impl IntoIterator<Item = Row>) -> Result<State, BadRows> {
         let ledger =
-            Row::Ledger { revision: 2, time: 1, next_scope: ScopeId(2), request_floor: RequestId::default() };
+            Row::Ledger { revision: 2, time: 1, next_scope: ScopeId(2), request_floor: RequestId::default(), compacted_at: 0 };
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows))
     }
@@ -520,7 +524,7 @@ mod tests {
     fn a_scope_that_was_moved_may_come_before_its_parent() {
         let rows = [scope_row(0, "a", None), scope_row(1, "c", Some(2)), scope_row(2, "b", Some(0))];
         let ledger =
-            Row::Ledger { revision: 3, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default() };
+            Row::Ledger { revision: 3, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default(), compacted_at: 0 };
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         let state = State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows)).expect("a state");
         assert_eq!(state.scope(ScopeId(1)).path.as_str(), "a/b/c");

@@ -43,6 +43,8 @@ const KINDS_SHARED: usize = 64;
 pub struct State {
     pub(super) revision: Revision,
     pub(super) time: LogTime,
+    /// Events up to here were let go of.
+    pub(super) compacted_at: Revision,
     pub(super) resources: Vec<Resource>,
     pub(super) resource_ids: BTreeMap<Name, ResourceId>,
     pub(super) templates: Vec<Arc<Template>>,
@@ -114,6 +116,7 @@ impl State {
         Self {
             revision: 0,
             time: 0,
+            compacted_at: 0,
             resources: Vec::new(),
             resource_ids: BTreeMap::new(),
             templates: Vec::new(),
@@ -171,6 +174,11 @@ impl State {
     /// The last event that was folded in.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Events up to here were let go of; 0 for none.
+    pub fn compacted_at(&self) -> Revision {
+        self.compacted_at
     }
 
     /// The log time of the last event.

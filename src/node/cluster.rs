@@ -15,7 +15,6 @@ use tonic::Request;
 use super::Error;
 use super::ErrorKind;
 use super::Node;
-use crate::codec::digest::StateDigest;
 use crate::proto::v1;
 use crate::raft::Member;
 use crate::raft::NodeId;
@@ -124,11 +123,20 @@ impl Node {
 
     /// This node alone.
     pub async fn own_status(&self, digest: bool) -> v1::NodeStatus {
-        let (revision, time, digest) = {
+        let (mut revision, mut time) = {
             let state = self.state();
-            let digest = if digest { StateDigest::of(&state).to_string() } else { String::new() };
-            (state.revision(), state.time(), digest)
+            (state.revision(), state.time())
         };
+        let mut told = String::new();
+        if digest {
+            match self.parts.applied.digest(revision).await {
+                Ok(digested) => {
+                    (revision, time) = (digested.revision, digested.time);
+                    told = digested.digest.to_string();
+                }
+                Err(error) => self.parts.faults.report(format!("read the state: {error}")),
+            }
+        }
         let id = self.parts.id;
         let clock_refused = self.refuses_clock().await;
         let metrics = self.parts.raft.metrics();
@@ -151,12 +159,13 @@ impl Node {
             purged_index: index(&metrics.purged),
             revision,
             log_time_ms: time,
-            digest,
+            digest: told,
             voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             problem: fault.or(refused).unwrap_or_default(),
             clock_ms: self.clock_ms(),
             clock_refused,
+            verifier_key: self.verifier_key(),
         }
     }
 

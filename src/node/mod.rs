@@ -7,6 +7,9 @@
 //! | `time` | what time it is: the stamp of every entry |
 //! | `tick` | an entry when something is due and nobody sends a command |
 //! | `read` | read index, once for all who wait |
+//! | `project` | keeps the projections up to date |
+//! | `proofs` | checkpoints and proofs; nodes compare what they have |
+//! | `scrub` | reads what is stored, before somebody needs it |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
@@ -18,9 +21,12 @@
 pub mod cluster;
 pub mod deadline;
 pub mod newcomer;
+mod project;
+pub mod proofs;
 mod propose;
 mod read;
 pub mod relay;
+mod scrub;
 mod tick;
 mod time;
 
@@ -39,12 +45,14 @@ use tokio::time::timeout_at;
 
 use self::read::ReadPoint;
 use crate::clock::Clock;
+use crate::codec::note::NoteSigner;
 use crate::ledger;
 use crate::ledger::LogTime;
 use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
+use crate::projection::ProjectionError;
 use crate::proto::v1;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -118,6 +126,8 @@ pub struct Parts {
     pub max_clock_step_ms: u64,
     /// For jitter.
     pub rng: Arc<dyn Rng>,
+    /// Signs checkpoints.
+    pub signer: NoteSigner,
 }
 
 /// One node.
@@ -129,21 +139,36 @@ pub struct Node {
     progress: watch::Receiver<Progress>,
     /// One preview at a time.
     previews: Semaphore,
+    projections: project::Projections,
+    checkpoints: proofs::Checkpoints,
 }
 
 impl Node {
     /// Begins to work; the tasks are added to `tasks` and end when the node is dropped.
-    pub fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Arc<Self> {
+    pub fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Arc<Self>, ProjectionError> {
         let (proposals, proposed) = propose::queue();
         let (reads, waiting) = read::queue();
         let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
         let previews = Semaphore::new(1);
-        let node = Arc::new(Self { parts, proposals, reads, time, progress, previews });
+        let (projections, worker) = project::open(&parts.applied, &parts.faults)?;
+        let node = Arc::new(Self {
+            parts,
+            proposals,
+            reads,
+            time,
+            progress,
+            previews,
+            projections,
+            checkpoints: proofs::Checkpoints::default(),
+        });
+        tasks.spawn(project::run(worker));
+        tasks.spawn(proofs::compare(Arc::downgrade(&node)));
+        tasks.spawn(scrub::run(Arc::downgrade(&node)));
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
-        node
+        Ok(node)
     }
 
     /// Its number.

@@ -175,7 +175,7 @@ impl Node {
             Ok(Ok(shown)) => Ok(find(&shown).map_or(revision, |progress| progress.revision)),
             Ok(Err(_)) => Err(Error::new(ErrorKind::Fault, "this node is stopping")),
             Err(_) => {
-                let at = find(&progress.borrow()).map_or(0, |progress| progress.revision);
+                let at = find(&self.projections.progress.borrow()).map_or(0, |progress| progress.revision);
                 let problem = format!(
                     "the projection {name} of this node has come to revision {at} and not yet to {revision}; \
                      ask another node or try again"

@@ -18,6 +18,7 @@ use super::deadline::deadline;
 use super::propose::Decided;
 use super::read::ReadPoint;
 use crate::codec::batch;
+use crate::codec::merkle::Hash;
 use crate::codec::verdict;
 use crate::ledger;
 use crate::ledger::Outcome;
@@ -112,6 +113,21 @@ impl Node {
         let reply = client.read_index(request).await.map_err(|status| answer(&status))?;
         let peer::ReadIndexReply { index, time_ms } = reply.into_inner();
         Ok(ReadPoint { index, time: time_ms })
+    }
+
+    /// Asks another node for the root of its event tree: over `size` events, or fewer if it has fewer.
+    pub(super) async fn ask_tree_head(
+        &self,
+        id: NodeId,
+        member: &Member,
+        size: u64,
+        deadline: Instant,
+    ) -> Result<(u64, Hash), Error> {
+        let mut client = self.relay_client(id, member)?;
+        let request = timed(peer::TreeHeadRequest { size }, deadline);
+        let reply = client.tree_head(request).await.map_err(|status| answer(&status))?.into_inner();
+        let root = reply.root.try_into().map_err(|_| Error::unavailable("a root has 32 bytes"))?;
+        Ok((reply.size, Hash(root)))
     }
 
     /// Asks another node for its clock: milliseconds since the Unix epoch.
@@ -210,6 +226,14 @@ impl relay_server::Relay for RelayService {
 
     async fn clock(&self, _: Request<peer::ClockRequest>) -> Result<Response<peer::ClockReply>, Status> {
         Ok(Response::new(peer::ClockReply { clock_ms: self.0.clock_ms() }))
+    }
+
+    async fn tree_head(
+        &self,
+        request: Request<peer::TreeHeadRequest>,
+    ) -> Result<Response<peer::TreeHeadReply>, Status> {
+        let (size, root) = self.0.tree_head(request.into_inner().size)?;
+        Ok(Response::new(peer::TreeHeadReply { size, root: root.0.to_vec() }))
     }
 
     async fn status(

@@ -59,13 +59,24 @@ impl Identity {
         Err(IdentityError::Foreign { found, expected: self.clone() })
     }
 
-    /// Takes possession of a store that is nobody's yet, durably.
-    pub async fn claim(&self, store: &dyn LogStore) -> Result<(), IdentityError> {
+    /// Takes possession of a store that is nobody's yet, durably, with what the node will sign with:
+    /// 32 secret bytes.
+    pub async fn claim(&self, store: &dyn LogStore, secret: [u8; 32]) -> Result<(), IdentityError> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, keys::IDENTITY, local::encode(self));
+        batch.put(Space::Meta, keys::SIGNING_KEY, [&[keys::FORMAT], secret.as_slice()].concat());
         let (sender, receiver) = tokio::sync::oneshot::channel();
         store.submit(batch, Durability::Synced, Box::new(move |result| drop(sender.send(result))));
         let stopped = |_| StoreError::new("claim the data directory", "the store stopped before it was done");
         Ok(receiver.await.map_err(stopped)??)
     }
+}
+
+/// What the owner of a store signs with.
+pub fn signing_key(store: &dyn LogStore) -> Result<[u8; 32], IdentityError> {
+    const WHAT: &str = "the signing key of the node";
+    let bytes = store.get(Space::Meta, keys::SIGNING_KEY)?;
+    let bytes = bytes.ok_or_else(|| Corrupt::new(WHAT, "it is missing"))?;
+    let secret = local::payload(WHAT, &bytes)?;
+    Ok(secret.try_into().map_err(|_| Corrupt::new(WHAT, "it has not 32 bytes"))?)
 }

@@ -5,6 +5,7 @@
 //! before it is applied; the log is purged only up to a snapshot, and a snapshot is flushed; after
 //! a restart a node serves reads only through a read index that it has applied again.
 
+pub mod digest;
 pub mod fault;
 pub mod identity;
 pub mod log_store;
@@ -25,6 +26,7 @@ pub use log_store::Log;
 pub use peers::Peers;
 pub use state_machine::Applied;
 pub use state_machine::StateMachine;
+pub use state_machine::Written;
 pub use types::Member;
 pub use types::NodeId;
 pub use types::Payload;

@@ -181,6 +181,11 @@ impl Applied {
         self.generation.load(Ordering::SeqCst)
     }
 
+    /// Events up to here were removed.
+    pub fn compacted_at(&self) -> Revision {
+        self.current().state.compacted_at()
+    }
+
     /// Visits the event blocks from the one with the event `from` on, in order, until `visit` returns
     /// false.
     pub fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {

@@ -18,6 +18,8 @@ use tonic_health::server::HealthReporter;
 
 use crate::api;
 use crate::clock::Clock;
+use crate::codec::note;
+use crate::codec::note::NoteSigner;
 use crate::config::Config;
 use crate::net::Listener;
 use crate::net::Net;
@@ -87,6 +89,9 @@ pub enum ServerError {
     /// The state cannot be recovered.
     #[error(transparent)]
     Recovery(#[from] raft::recovery::RecoveryError),
+    /// What is made of the events cannot be taken up.
+    #[error("take up the projections: {0}")]
+    Projections(#[from] crate::projection::ProjectionError),
     /// The consensus engine does not start.
     #[error(transparent)]
     Start(#[from] raft::StartError),
@@ -106,8 +111,12 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
     if !identity.owns(&*log)? {
         newcomer::check(&connections, config.node_id, &members(&config)).await?;
-        identity.claim(&*log).await?;
+        identity.claim(&*log, parts.rng.secret()).await?;
     }
+    let signer = NoteSigner::new(
+        note::signer_name(&config.cluster, config.node_id),
+        &raft::identity::signing_key(&*log)?,
+    );
     let applied = Applied::open(state)?;
     let log = Log::open(log)?;
 
@@ -136,9 +145,10 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
             clock: parts.clock,
             max_clock_step_ms: config.max_clock_step_ms,
             rng: parts.rng,
+            signer,
         },
         &mut tasks,
-    );
+    )?;
     announce(&config, &*clients, &*peers);
     tasks.spawn(serve_peers(
         &config,

@@ -56,7 +56,7 @@ macro_rules! kinds {
 kinds! {
     Command: CreateScope UpdateScope MoveScope DeleteScope RegisterResource SetQuota AdjustQuota DeleteQuota
         LockQuota UnlockQuota OverrideQuota CancelSchedule TransferQuota PutTemplate ApplyTemplate ApplyPlan
-        Reserve Commit Release Renew Resize Batch;
+        Reserve Commit Release Renew Resize CompactEvents Batch;
     Mode: Strict Partial Force;
     Enforcement: Enforce Warn Shadow Off;
     OnReduce: Refuse Freeze Drain;
@@ -72,7 +72,7 @@ kinds! {
     Body: ScopeCreated ScopeUpdated ScopeMoved ScopeDeleted ResourceRegistered QuotaSet QuotaDeleted
         QuotaLocked QuotaUnlocked QuotaScheduled ScheduleCancelled ScheduleFailed OverrideSwitched ClockEnded
         QuotaTransferred TransferReturned TemplatePut TemplateApplied Reserved Committed Released Expired
-        Renewed Resized TimeRefused Rejected Unchanged;
+        Renewed Resized TimeRefused Rejected Unchanged EventsCompacted;
     ClockKind: Grace Burst;
     Planned: Change Override;
     OverrunReason: Warn Shadow Forced Soft;

@@ -41,6 +41,7 @@ pub fn command(name: &str, arguments: &Arguments, now: LogTime) -> Result<Made<C
     match name {
         "scope" | "update_scope" | "move_scope" | "delete_scope" | "resource" => tree(name, arguments),
         "reserve" | "commit" | "release" | "renew" | "resize" => hold(name, arguments),
+        "compact" => Ok(Ok(Command::CompactEvents(arguments.word(0)?.parse()?))),
         "template" => Ok(template(arguments)?.map(Command::PutTemplate)),
         "apply_template" => {
             arguments.check_keys(&["if_template_version"])?;

@@ -111,6 +111,7 @@ const KINDS: [&str; 93] = [
     "TimeRefused",
     "Rejected",
     "Unchanged",
+    "EventsCompacted",
     // What requests were.
     "of Batch",
     "of ApplyPlan",

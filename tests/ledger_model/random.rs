@@ -240,6 +240,7 @@ fn tree_wish() -> impl Strategy<Value = Wish> {
             .prop_map(|(from, below, name, force)| Wish::Move { from, below, name, force }),
         2 => (at(), any::<bool>()).prop_map(|(at, recursive)| Wish::Delete { at, recursive }),
         1 => (select(&RESOURCES[..5]), any::<bool>()).prop_map(|(name, other)| Wish::Register(name, other)),
+        1 => (-2..30i64).prop_map(Wish::Compact),
     ]
 }
 

@@ -129,6 +129,8 @@ pub enum Wish {
         recursive: bool,
     },
     Register(&'static str, bool),
+    /// Counted from the newest event; below 0 is beyond it.
+    Compact(i64),
     Set {
         target: Target,
         policy: PolicyWish,

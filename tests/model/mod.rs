@@ -157,6 +157,7 @@ impl World {
             Command::PutTemplate(command) => self.put_template(command, ""),
             Command::ApplyTemplate(command) => self.apply_template(command),
             Command::ApplyPlan(plan) => self.apply_plan(plan),
+            Command::CompactEvents(through) => self.compact_events(*through),
             Command::Reserve(command) => self.reserve(command, actor),
             Command::Commit(command) => self.commit(command),
             Command::Release(command) => self.release(command),
@@ -164,6 +165,19 @@ impl World {
             Command::Resize(command) => self.resize(command),
             Command::Batch(batch) => self.batch(batch.commands(), actor),
         }
+    }
+
+    fn compact_events(&mut self, through: u64) -> Result<Grant, Rejection> {
+        if through > self.revision {
+            return Err(malformed("through_revision"));
+        }
+        if through <= self.compacted_at {
+            return Ok(self.unchanged(0));
+        }
+        self.compacted_at = through;
+        let before = self.counters();
+        self.happen(Happened::new("EventsCompacted"), &[], &before);
+        Ok(Grant::plain(Granted::Done))
     }
 
     /// Nothing had to be done.

@@ -183,6 +183,7 @@ pub struct World {
     /// The time of the last event.
     pub time: u64,
     pub revision: u64,
+    pub compacted_at: u64,
     /// In the order of registration.
     pub kinds: Vec<Kind>,
     /// In the order in which they were made.

@@ -98,6 +98,16 @@ impl Client {
         call!(self, Repeat::Read, query.list_holds, message)
     }
 
+    /// How far the ledger has come, signed.
+    pub async fn checkpoint(&self) -> Result<GetCheckpointResponse, ClientError> {
+        call!(self, Repeat::Read, events.get_checkpoint, GetCheckpointRequest {})
+    }
+
+    /// What shows that an event is in the tree, or that an old tree is the beginning of a newer one.
+    pub async fn proof(&self, message: GetProofRequest) -> Result<GetProofResponse, ClientError> {
+        call!(self, Repeat::Read, events.get_proof, message)
+    }
+
     /// Events from a revision on, without gaps.
     pub async fn list_events(
         &self,

@@ -154,6 +154,7 @@ pub fn decode(mut message: Message) -> Result<Command, Malformed> {
         Message::PutTemplate(message) => template::put_template(message),
         Message::ApplyTemplate(message) => template::apply_template(&message),
         Message::ApplyPlan(message) => template::apply_plan(message),
+        Message::CompactEvents(message) => Ok(Command::CompactEvents(message.through_revision)),
     }
 }
 
@@ -185,6 +186,10 @@ pub fn encode(command: &Command) -> Message {
         Command::PutTemplate(command) => Message::PutTemplate(template::encode_put_template(command)),
         Command::ApplyTemplate(command) => Message::ApplyTemplate(template::encode_apply_template(command)),
         Command::ApplyPlan(plan) => Message::ApplyPlan(template::encode_apply_plan(plan)),
+        Command::CompactEvents(through) => Message::CompactEvents(v1::CompactEventsRequest {
+            through_revision: *through,
+            ..Default::default()
+        }),
         Command::Batch(_) => unreachable!("a batch is no part of a batch"),
     }
 }
@@ -219,6 +224,7 @@ macro_rules! of_any {
             Message::PutTemplate($inner) => $value,
             Message::ApplyTemplate($inner) => $value,
             Message::ApplyPlan($inner) => $value,
+            Message::CompactEvents($inner) => $value,
             // Check asks what it would do.
             Message::Reserve(_) => Default::default(),
         }
@@ -259,5 +265,6 @@ pub fn field(message: &Message) -> &'static str {
         Message::PutTemplate(_) => "put_template",
         Message::ApplyTemplate(_) => "apply_template",
         Message::ApplyPlan(_) => "apply_plan",
+        Message::CompactEvents(_) => "compact_events",
     }
 }

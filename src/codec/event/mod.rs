@@ -135,6 +135,10 @@ fn encode_body(event: &Event) -> Message {
         Body::TimeRefused { clock, node } => {
             Message::TimeRefused(v1::TimeRefused { clock_ms: *clock, node_id: *node })
         }
+        Body::EventsCompacted { through, previous } => Message::EventsCompacted(v1::EventsCompacted {
+            through_revision: *through,
+            previous: *previous,
+        }),
         Body::Rejected { command, rejection } => Message::Rejected(v1::Rejected {
             command: command.to_string(),
             rejection: Some(rejection::encode(rejection)),
@@ -172,6 +176,9 @@ fn decode_body(message: Message, revision: u64, decimals: Decimals<'_>) -> Resul
         | Message::Renewed(_)
         | Message::Resized(_) => hold::decode(message, revision, decimals),
         Message::TimeRefused(body) => Ok(Body::TimeRefused { clock: body.clock_ms, node: body.node_id }),
+        Message::EventsCompacted(body) => {
+            Ok(Body::EventsCompacted { through: body.through_revision, previous: body.previous })
+        }
         Message::Rejected(body) => Ok(Body::Rejected {
             command: body.command.into(),
             rejection: Box::new(rejection::decode(required(body.rejection, WHAT, "rejection")?)?),

@@ -16,6 +16,7 @@ pub mod template;
 pub mod tree;
 
 use super::rejection::Malformed;
+use super::Revision;
 use super::resource::Resource;
 pub use hold::Commit;
 pub use hold::HoldAmount;
@@ -98,6 +99,8 @@ pub enum Command {
     Renew(Renew),
     /// Changes how much a hold takes.
     Resize(Resize),
+    /// Removes the oldest events: up to this one.
+    CompactEvents(Revision),
     /// All of these, or none.
     Batch(Batch),
 }
@@ -127,6 +130,7 @@ impl Command {
             Self::Release(_) => "Release",
             Self::Renew(_) => "Renew",
             Self::Resize(_) => "Resize",
+            Self::CompactEvents(_) => "CompactEvents",
             Self::Batch(_) => "Batch",
         }
     }

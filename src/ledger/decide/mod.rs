@@ -30,12 +30,14 @@ mod tree;
 use std::sync::Arc;
 
 use super::LogTime;
+use super::Revision;
 use super::command::Command;
 use super::event::Body;
 use super::event::Touched;
 use super::hold::HoldId;
 use super::name::Name;
 use super::name::Path;
+use super::rejection::Malformed;
 use super::rejection::QuotaName;
 use super::rejection::Rejection;
 use super::resource::ResourceId;
@@ -95,10 +97,24 @@ pub(super) fn decide(cx: Context<'_>, command: &Command) -> Decided {
         Command::Release(command) => settle::release(cx, command),
         Command::Renew(command) => settle::renew(cx, command),
         Command::Resize(command) => settle::resize(cx, command),
+        Command::CompactEvents(through) => compact(cx, *through),
         Command::ApplyTemplate(_) | Command::ApplyPlan(_) | Command::Batch(_) => {
             unreachable!("what is made of commands is taken apart before")
         }
     }
+}
+
+/// Lets go of the oldest events. The state does not need them.
+fn compact(cx: Context<'_>, through: Revision) -> Decided {
+    let (last, previous) = (cx.state.revision(), cx.state.compacted_at());
+    if through > last {
+        let problem = format!("is {through}; the last event is {last}");
+        return Err(Rejection::Malformed(Malformed::new("through_revision", problem)));
+    }
+    if through <= previous {
+        return Ok(unchanged("CompactEvents", 0));
+    }
+    Ok(Decision::plain(Body::EventsCompacted { through, previous }))
 }
 
 /// What happens on a quota or a transfer, since its time has come.

@@ -107,6 +107,9 @@ fn body(state: &State, event: &Event) -> String {
         Body::TimeRefused { clock, node } => {
             format!("the clock of node {node} was not believed: it said {}", time(*clock))
         }
+        Body::EventsCompacted { through, previous } => {
+            format!("events up to {through} removed; up to {previous} they were before")
+        }
         Body::Rejected { command, .. } => format!("{command} rejected"),
         Body::Unchanged { command, version } => format!("{command} changed nothing, version {version}"),
         Body::Reserved(_)
