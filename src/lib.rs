@@ -18,6 +18,7 @@
 #![warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;

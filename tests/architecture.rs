@@ -10,7 +10,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Each top-level module with the modules of this crate that it may import.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("ledger", &[]),
     ("codec", &["ledger", "proto"]),
     ("store", &[]),
@@ -26,12 +26,13 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("node", &["raft", "projection", "ledger", "clock", "rng", "codec", "store", "proto"]),
     ("api", &["node", "codec", "ledger", "proto"]),
     ("client", &["proto", "codec"]),
-    ("cli", &["client", "proto", "config"]),
+    ("audit", &["ledger", "codec", "proto"]),
+    ("cli", &["client", "audit", "codec", "proto", "config"]),
     ("server", &ALL),
 ];
 
 /// What the composition root wires together.
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
     "ledger",
     "codec",
     "store",
@@ -46,6 +47,7 @@ const ALL: [&str; 15] = [
     "node",
     "api",
     "client",
+    "audit",
     "cli",
 ];
 

@@ -5,9 +5,11 @@ use tonic::Response;
 use tonic::Status;
 
 use super::Api;
+use super::DEFAULT_TIMEOUT;
 use super::page;
 use super::status;
 use crate::codec::command::Message;
+use crate::node::deadline::deadline;
 use crate::proto::v1;
 use crate::proto::v1::events_server::Events;
 
@@ -39,6 +41,22 @@ impl Events for Api {
         request: Request<v1::GetProofRequest>,
     ) -> Result<Response<v1::GetProofResponse>, Status> {
         self.proof(request).await
+    }
+
+    async fn export_events(
+        &self,
+        request: Request<v1::ExportEventsRequest>,
+    ) -> Result<Response<v1::ExportEventsResponse>, Status> {
+        let deadline = deadline(&request, DEFAULT_TIMEOUT);
+        let v1::ExportEventsRequest { from_revision, to_revision } = request.into_inner();
+        let page = self.node.export(from_revision, to_revision, deadline).await;
+        let page = page.map_err(|error| status::failed(&error))?;
+        Ok(Response::new(v1::ExportEventsResponse {
+            first_revision: page.first,
+            block: page.block.into(),
+            next_revision: page.next.unwrap_or(0),
+            end_revision: page.end,
+        }))
     }
 
     async fn compact_events(

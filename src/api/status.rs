@@ -114,9 +114,15 @@ pub(super) fn rejected(rejection: &Rejection, revision: u64) -> Status {
 
 /// What could not be done, or not be known.
 pub(super) fn failed(error: &Error) -> Status {
+    let metadata = match error.kind {
+        ErrorKind::Compacted { compacted_at } => {
+            HashMap::from([("compacted_at".to_owned(), compacted_at.to_string())])
+        }
+        _ => HashMap::new(),
+    };
     let details = match failure_reason(error.kind) {
         "" => ErrorDetails::with_retry_info(Some(RETRY)),
-        reason => ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
+        reason => ErrorDetails::with_error_info(reason, DOMAIN, metadata),
     };
     Status::with_error_details(error.kind.code(), error.problem.clone(), details)
 }
@@ -126,6 +132,7 @@ fn failure_reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => "",
         ErrorKind::Refused => "REFUSED",
         ErrorKind::Invalid => "INVALID",
+        ErrorKind::Compacted { .. } => "EVENTS_COMPACTED",
         ErrorKind::Fault => "FAULT",
     }
 }

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::Context;
 use super::Failure;
+use super::audit;
 use super::event_text::line;
 
 /// The most that the server gives at once.
@@ -16,6 +17,10 @@ const LARGEST_PAGE: u64 = 1_000;
 pub enum EventsCommand {
     /// Show events, one per line
     List(ListEventsArgs),
+    Export(audit::ExportEventsArgs),
+    Checkpoint(audit::CheckpointArgs),
+    Prove(audit::ProveArgs),
+    Compact(audit::CompactArgs),
 }
 
 #[derive(Debug, Args)]
@@ -29,9 +34,17 @@ pub struct ListEventsArgs {
 }
 
 impl EventsCommand {
+    pub(super) fn has_request_id(&self) -> bool {
+        matches!(self, Self::Compact(arguments) if !arguments.preview.is_wanted())
+    }
+
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
             Self::List(arguments) => arguments.run(context).await,
+            Self::Export(arguments) => arguments.run(context).await,
+            Self::Checkpoint(arguments) => arguments.run(context).await,
+            Self::Prove(arguments) => arguments.run(context).await,
+            Self::Compact(arguments) => arguments.run(context).await,
         }
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::output::json_value;
 use super::output::one_line;
+use crate::audit::AuditError;
 use crate::client::ClientError;
 use crate::client::code_name;
 use crate::client::tell;
@@ -32,6 +33,9 @@ pub(super) enum Failure {
     Output(#[from] io::Error),
     #[error("{0}")]
     Usage(String),
+    /// What was to be verified does not fit.
+    #[error("it does not verify: {0}")]
+    Audit(AuditError),
     /// The answer was shown, and it says itself what is wrong.
     #[error("exit code {0}")]
     Answered(u8),
@@ -44,7 +48,7 @@ impl Failure {
                 rejected_code(status.code(), rejection.as_deref())
             }
             Self::Client(ClientError::Unknown { .. } | ClientError::Unavailable { .. }) => ERROR,
-            Self::Output(_) => ERROR,
+            Self::Output(_) | Self::Audit(_) => ERROR,
             Self::Answered(code) => *code,
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => USAGE,
         }
@@ -108,6 +112,7 @@ impl Failure {
             Self::Client(ClientError::Unknown { .. }) => "UNKNOWN_OUTCOME",
             Self::Client(ClientError::Unavailable { .. }) => code_name(Code::Unavailable),
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => code_name(Code::InvalidArgument),
+            Self::Audit(_) => "DOES_NOT_VERIFY",
             Self::Output(_) | Self::Answered(_) => code_name(Code::Internal),
         }
     }

@@ -5,6 +5,7 @@
 //! the answers. Starting a node is parsed here and carried out by the program's `main`.
 
 mod arguments;
+mod audit;
 mod batch;
 mod cluster;
 mod document;
@@ -156,6 +157,8 @@ pub enum Command {
     /// Show what the ledger decided, denials included
     #[command(subcommand)]
     Events(events::EventsCommand),
+    Verify(audit::VerifyArgs),
+    Replay(audit::ReplayArgs),
     /// Form, show and change the cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -228,8 +231,12 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         let message = "--request-id is for commands that change the ledger: this one has none, leave it out";
         return Err(Failure::Usage(message.to_owned()));
     }
-    if let Command::Completions(arguments) = &command {
-        return completions(arguments, output);
+    // These need no node.
+    match &command {
+        Command::Completions(arguments) => return completions(arguments, output),
+        Command::Verify(arguments) => return arguments.run(output),
+        Command::Replay(arguments) => return arguments.run(output),
+        _ => {}
     }
     let options = ClientOptions {
         actor: global.actor.clone(),
@@ -258,7 +265,7 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         Command::Hold(command) => command.run(&mut context).await,
         Command::Events(command) => command.run(&mut context).await,
         Command::Cluster(command) => command.run(&mut context).await,
-        Command::Start(_) | Command::Completions(_) => {
+        Command::Start(_) | Command::Completions(_) | Command::Verify(_) | Command::Replay(_) => {
             Err(Failure::Usage("this is not a verb of the client: its caller carries it out".to_owned()))
         }
     }
@@ -278,9 +285,11 @@ impl Command {
             Self::Resource(command) => command.has_request_id(),
             Self::Quota(command) => command.has_request_id(),
             Self::Template(command) => command.has_request_id(),
+            Self::Events(command) => command.has_request_id(),
             Self::Start(_)
             | Self::Hold(_)
-            | Self::Events(_)
+            | Self::Verify(_)
+            | Self::Replay(_)
             | Self::Cluster(_)
             | Self::Diff(_)
             | Self::Export(_)
@@ -292,6 +301,8 @@ impl Command {
     fn try_timeout(&self, timeout: Duration) -> Duration {
         match self {
             Self::Cluster(command) if command.is_long() => timeout,
+            // A checkpoint reads the whole state.
+            Self::Events(_) => timeout,
             // What is large may take long.
             Self::Apply(_) | Self::Diff(_) | Self::Export(_) | Self::Batch(_) => timeout,
             _ => ClientOptions::default().try_timeout,

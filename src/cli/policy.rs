@@ -157,7 +157,7 @@ pub(super) fn policy_text(policy: &v1::Policy) -> String {
 }
 
 /// A change that was scheduled: of the whole policy, or of what a mask names.
-pub(super) fn change_text(policy: &v1::Policy, mask: Option<&prost_types::FieldMask>) -> String {
+pub(super) fn change_text(policy: &v1::Policy, mask: Option<&crate::proto::FieldMask>) -> String {
     let Some(mask) = mask.filter(|mask| !mask.paths.is_empty()) else {
         return format!("change to {}", policy_text(policy));
     };

@@ -72,6 +72,7 @@ macro_rules! told {
 told! {
     CommitResponse ReleaseResponse RenewResponse ResizeResponse ScopeChangeResponse
     RegisterResourceResponse QuotaChangeResponse TemplateChangeResponse ApplyTemplateResponse
+    CompactEventsResponse
 }
 
 /// Whether the event at a revision says that what was asked for was so already.

@@ -224,7 +224,7 @@ impl SetArgs {
             scope,
             resource,
             policy: Some(policy),
-            update_mask: patch.then_some(prost_types::FieldMask { paths: fields }),
+            update_mask: patch.then_some(crate::proto::FieldMask { paths: fields }),
             effective_at_ms,
             if_version: guard.if_version,
             validate_only: guard.preview.is_wanted(),

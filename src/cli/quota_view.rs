@@ -305,7 +305,7 @@ mod tests {
     fn a_change_of_a_part_says_only_that_part() {
         let mut item = v1::Scheduled {
             plan: Some(Plan::Change(v1::Policy { soft: "8".into(), ..Default::default() })),
-            change_mask: Some(prost_types::FieldMask { paths: vec!["soft".into(), "grace_ms".into()] }),
+            change_mask: Some(crate::proto::FieldMask { paths: vec!["soft".into(), "grace_ms".into()] }),
             ..Default::default()
         };
         let text = scheduled_text(&item, 0);

@@ -3,6 +3,7 @@
 
 use prost::Message as _;
 use prost::encoding::decode_varint;
+use prost::encoding::encode_varint;
 
 use super::Corrupt;
 use super::local;
@@ -21,7 +22,10 @@ pub fn encode(events: Vec<v1::Event>) -> Vec<u8> {
 
 /// The encoded events of a block, in order.
 pub fn events(block: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
-    let mut rest = local::payload(WHAT, block)?;
+    split(local::payload(WHAT, block)?)
+}
+
+fn split(mut rest: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
     let mut events = Vec::new();
     while let Some((&tag, after)) = rest.split_first() {
         if tag != EVENT {
@@ -36,6 +40,18 @@ pub fn events(block: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
         rest = after;
     }
     Ok(events)
+}
+
+/// Adds an encoded event to what becomes the `EventBlock` of others.
+pub fn push(event: &[u8], into: &mut Vec<u8>) {
+    into.push(EVENT);
+    encode_varint(event.len() as u64, into);
+    into.extend_from_slice(event);
+}
+
+/// The encoded events of an `EventBlock` as it is sent, without its format.
+pub fn sent(block: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
+    split(block)
 }
 
 /// One event from its bytes.
@@ -70,6 +86,10 @@ mod tests {
             let encoded: Vec<_> = events.iter().map(prost::Message::encode_to_vec).collect();
             assert_eq!(raw, encoded);
             assert_eq!(decode(&block), Ok(events.clone()));
+            let mut again = Vec::new();
+            raw.iter().for_each(|bytes| push(bytes, &mut again));
+            assert_eq!(again, block[1..]);
+            assert_eq!(sent(&again), Ok(raw.clone()));
             let decoded: Vec<_> = raw.into_iter().map(|bytes| event(bytes).expect("an event")).collect();
             assert_eq!(decoded, events);
         }

@@ -1,6 +1,6 @@
 //! Masks: which fields of a policy are meant.
 
-use prost_types::FieldMask;
+use crate::proto::FieldMask;
 
 use crate::ledger::Malformed;
 use crate::ledger::quota::PolicyField;

@@ -315,7 +315,7 @@ fn a_command_is_the_same_however_a_client_says_it() {
             scope: "acme".into(),
             resource: "vcpus".into(),
             policy: Some(policy),
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask: Some(crate::proto::FieldMask { paths }),
             ..Default::default()
         };
         command::decode(Message::SetQuota(message)).map(|command| batch::fingerprint(&command))
@@ -365,7 +365,7 @@ fn what_is_wrong_in_a_message_is_named() {
             scope: "acme".into(),
             resource: "vcpus".into(),
             policy,
-            update_mask: Some(prost_types::FieldMask { paths }),
+            update_mask: Some(crate::proto::FieldMask { paths }),
             ..Default::default()
         }))
     };

@@ -9,6 +9,7 @@
 //! | `read` | read index, once for all who wait |
 //! | `project` | keeps the projections up to date |
 //! | `proofs` | checkpoints and proofs; nodes compare what they have |
+//! | `export` | events as they are stored |
 //! | `scrub` | reads what is stored, before somebody needs it |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
@@ -20,6 +21,7 @@
 
 pub mod cluster;
 pub mod deadline;
+mod export;
 pub mod newcomer;
 mod project;
 pub mod proofs;
@@ -89,6 +91,11 @@ pub enum ErrorKind {
     Refused,
     /// What was asked for makes no sense.
     Invalid,
+    /// What was asked for was removed.
+    Compacted {
+        /// Up to this event.
+        compacted_at: Revision,
+    },
     /// This node is broken and about to stop.
     Fault,
 }
@@ -97,6 +104,15 @@ impl Error {
     /// An error of a kind.
     pub fn new(kind: ErrorKind, problem: impl fmt::Display) -> Self {
         Self { kind, problem: problem.to_string() }
+    }
+
+    /// Events that are asked for were removed.
+    pub fn compacted(from: Revision, compacted_at: Revision) -> Self {
+        let problem = format!(
+            "event {from} was removed: the events up to {compacted_at} are no longer there; begin with {}",
+            compacted_at + 1
+        );
+        Self::new(ErrorKind::Compacted { compacted_at }, problem)
     }
 
     fn unavailable(problem: impl fmt::Display) -> Self {

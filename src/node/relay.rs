@@ -44,6 +44,7 @@ impl ErrorKind {
             Self::Unavailable => Code::Unavailable,
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
+            Self::Compacted { .. } => Code::OutOfRange,
             Self::Fault => Code::Internal,
         }
     }

@@ -49,7 +49,7 @@ const STEPS: u64 = 50_000;
 const FLOOR: u64 = 10;
 
 /// What is counted: rejections, events, and what can be said of them.
-const KINDS: [&str; 93] = [
+const KINDS: [&str; 94] = [
     // Requests as such.
     "Replayed",
     "RequestIdReused",

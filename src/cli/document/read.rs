@@ -192,7 +192,7 @@ fn scalar(kind: &Kind, text: &str) -> Result<Value, String> {
         Kind::Message(message) if words::is_limit(message) => message_of(message, &arguments::limit(text)?),
         Kind::Message(message) if words::is_field_mask(message) => {
             let paths = text.split(',').map(|path| snake_case(path.trim())).collect();
-            message_of(message, &prost_types::FieldMask { paths })
+            message_of(message, &crate::proto::FieldMask { paths })
         }
         other => return Err(format!("is text and should be {other:?}")),
     })

@@ -58,6 +58,18 @@ impl Client {
     }
 }
 
+/// What is kept of the event stream.
+impl Client {
+    /// Removes the oldest events.
+    pub async fn compact_events(
+        &self,
+        request_id: Uuid,
+        mut message: CompactEventsRequest,
+    ) -> Result<CompactEventsResponse, ClientError> {
+        command_or_question!(self, request_id, events.compact_events, message)
+    }
+}
+
 /// The policy on one quota.
 impl Client {
     /// Makes a quota or changes its policy, now or at a time to come.

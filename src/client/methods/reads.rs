@@ -108,6 +108,16 @@ impl Client {
         call!(self, Repeat::Read, events.get_proof, message)
     }
 
+    /// A page of events as they are stored.
+    pub async fn export_events(
+        &self,
+        from_revision: u64,
+        to_revision: u64,
+    ) -> Result<ExportEventsResponse, ClientError> {
+        let message = ExportEventsRequest { from_revision, to_revision };
+        call!(self, Repeat::Read, events.export_events, message)
+    }
+
     /// Events from a revision on, without gaps.
     pub async fn list_events(
         &self,

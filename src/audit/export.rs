@@ -1,0 +1,229 @@
+//! The records of an export: one JSON object a line, or protobuf messages behind their lengths.
+//!
+//! Reading is what takes the time of an audit, so records are read in chunks on all cores; they come out
+//! in order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::io::BufRead;
+use std::io::Read as _;
+use std::thread;
+
+use prost::Message as _;
+
+use super::AuditError;
+use crate::codec::merkle;
+use crate::codec::merkle::Hash;
+use crate::proto::v1;
+use crate::proto::v1::export_record::Record;
+
+/// A chunk has so many bytes, or one record more.
+const CHUNK: usize = 1 << 20;
+
+/// How an export in protobuf begins.
+const MAGIC: &[u8] = b"quorate-export-1";
+
+/// Longer than any record: what claims to be longer is damaged.
+const LONGEST: usize = 64 << 20;
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON object a line, as protobuf defines its JSON.
+    Json,
+    /// Each message behind its length.
+    Protobuf,
+}
+
+/// What stands before the first record.
+pub fn beginning(form: Form) -> &'static [u8] {
+    match form {
+        Form::Json => b"",
+        Form::Protobuf => MAGIC,
+    }
+}
+
+/// Adds a record to what is written.
+pub fn write(form: Form, record: &v1::ExportRecord, into: &mut Vec<u8>) -> io::Result<()> {
+    match form {
+        Form::Json => {
+            serde_json::to_writer(&mut *into, record)?;
+            into.push(b'\n');
+        }
+        Form::Protobuf => record.encode_length_delimited(into).map_err(io::Error::other)?,
+    }
+    Ok(())
+}
+
+/// A record that was read.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What it says.
+    pub record: Record,
+    /// Of an event: the hash of its encoding, which need not be the one it claims.
+    pub leaf: Hash,
+    /// Of an event: the hash it claims.
+    pub claimed: Vec<u8>,
+}
+
+type ParsedChunk = (Vec<Parsed>, Option<AuditError>);
+
+/// Some records as they stand in a file.
+struct Chunk {
+    form: Form,
+    /// The number of its first record, from 1.
+    first: u64,
+    records: Vec<Vec<u8>>,
+}
+
+impl Chunk {
+    /// Its records up to the first that cannot be read.
+    fn parse(self) -> ParsedChunk {
+        let mut records = Vec::with_capacity(self.records.len());
+        for (number, bytes) in (self.first..).zip(self.records) {
+            match parse(self.form, number, &bytes) {
+                Ok(parsed) => records.push(parsed),
+                Err(problem) => return (records, Some(problem)),
+            }
+        }
+        (records, None)
+    }
+}
+
+fn unreadable(form: Form, number: u64, problem: impl ToString) -> AuditError {
+    let what = match form {
+        Form::Json => "line",
+        Form::Protobuf => "record",
+    };
+    AuditError::Unreadable { what, number, problem: problem.to_string() }
+}
+
+fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
+    let bad = |problem: String| unreadable(form, number, problem);
+    let message: v1::ExportRecord = match form {
+        Form::Json => serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?,
+        Form::Protobuf => v1::ExportRecord::decode(bytes).map_err(|error| bad(error.to_string()))?,
+    };
+    let record = message.record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))?;
+    let leaf = match &record {
+        Record::Event(event) => merkle::leaf(&event.encode_to_vec()),
+        Record::Header(_) | Record::Trailer(_) => Hash::default(),
+    };
+    Ok(Parsed { record, leaf, claimed: message.leaf_hash })
+}
+
+/// Cuts a file into chunks. Its form is seen by how it begins.
+struct Chunks<R> {
+    reader: R,
+    form: Form,
+    next: u64,
+}
+
+impl<R: BufRead> Chunks<R> {
+    fn new(mut reader: R) -> Result<Self, AuditError> {
+        let problem = |error: io::Error| unreadable(Form::Json, 1, error);
+        let start = reader.fill_buf().map_err(problem)?;
+        if start.first() == Some(&b'{') {
+            return Ok(Self { reader, form: Form::Json, next: 1 });
+        }
+        let mut magic = Vec::new();
+        reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(problem)?;
+        if magic != MAGIC {
+            return Err(unreadable(Form::Json, 1, "this is no export of events: it begins like none"));
+        }
+        Ok(Self { reader, form: Form::Protobuf, next: 1 })
+    }
+
+    /// The next chunk; nothing at the end. What cannot be read is the end, too, and why.
+    fn chunk(&mut self) -> (Option<Chunk>, Option<AuditError>) {
+        let first = self.next;
+        let (mut records, mut bytes, mut problem) = (Vec::new(), 0, None);
+        while bytes < CHUNK {
+            let record = match self.form {
+                Form::Json => self.line(),
+                Form::Protobuf => self.message(),
+            };
+            match record {
+                Ok(Some(record)) => {
+                    bytes += record.len();
+                    self.next += 1;
+                    records.push(record);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    problem = Some(unreadable(self.form, self.next, error));
+                    break;
+                }
+            }
+        }
+        ((!records.is_empty()).then_some(Chunk { form: self.form, first, records }), problem)
+    }
+
+    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let limit = LONGEST as u64;
+        if self.reader.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        if line.len() >= LONGEST {
+            return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+        }
+        Ok(Some(line))
+    }
+
+    fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut length: usize = 0;
+        for shift in (0..).step_by(7) {
+            let mut byte = [0];
+            match self.reader.read(&mut byte)? {
+                0 if shift == 0 => return Ok(None),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {}
+            }
+            length |= usize::from(byte[0] & 0x7F) << shift;
+            if byte[0] < 0x80 {
+                break;
+            }
+            if shift > 28 || length > LONGEST {
+                return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+            }
+        }
+        let mut message = Vec::new();
+        let read = self.reader.by_ref().take(length as u64).read_to_end(&mut message)?;
+        if read < length {
+            return Err(io::Error::other("the file ends in the middle of it"));
+        }
+        Ok(Some(message))
+    }
+}
+
+/// Reads an export and hands out its records in order, until `take` fails.
+pub fn read<R: BufRead>(
+    reader: R,
+    mut take: impl FnMut(Parsed) -> Result<(), AuditError>,
+) -> Result<(), AuditError> {
+    let mut chunks = Chunks::new(reader)?;
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let mut waiting = VecDeque::new();
+        let mut last_problem = None;
+        let mut is_over = false;
+        loop {
+            // What comes first is taken first, also when something behind it cannot be read.
+            while !is_over && waiting.len() <= workers {
+                let (chunk, problem) = chunks.chunk();
+                is_over = chunk.is_none() || problem.is_some();
+                last_problem = problem;
+                if let Some(chunk) = chunk {
+                    waiting.push_back(scope.spawn(move || chunk.parse()));
+                }
+            }
+            let Some(parsed) = waiting.pop_front() else {
+                return last_problem.map_or(Ok(()), Err);
+            };
+            let (records, problem) = parsed.join().expect("reading a record does not panic");
+            records.into_iter().try_for_each(&mut take)?;
+            problem.map_or(Ok(()), Err)?;
+        }
+    })
+}

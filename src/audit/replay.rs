@@ -1,0 +1,130 @@
+//! Decides everything again: each log entry, from the commands that its events carry, by the same rules
+//! and on a state that began empty. Whatever comes out must be what is recorded.
+
+use super::AuditError;
+use crate::codec::digest::StateDigest;
+use crate::codec::event;
+use crate::codec::event::Position;
+use crate::ledger;
+use crate::ledger::ResourceId;
+use crate::ledger::Revision;
+use crate::ledger::State;
+use crate::proto::v1;
+
+/// A state that is made of events.
+#[derive(Debug, Default)]
+pub struct Replay {
+    state: State,
+    /// The events of the log entry that may go on.
+    entry: Vec<v1::Event>,
+    /// The position of the last entry.
+    last: (u64, u64),
+}
+
+impl Replay {
+    /// The state after the last log entry that is complete.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The digest of the state.
+    pub fn digest(&self) -> StateDigest {
+        StateDigest::of(&self.state)
+    }
+
+    /// Whether an event stands in the log entry of the last one.
+    pub fn is_within_entry_of(&self, event: &v1::Event) -> bool {
+        self.entry.first().is_some_and(|first| position(first) == position(event))
+    }
+
+    /// Takes in the next event. What it completes is decided again.
+    pub fn push(&mut self, event: v1::Event) -> Result<(), AuditError> {
+        if self.entry.first().is_some_and(|first| position(first) != position(&event)) {
+            self.finish()?;
+        }
+        if self.entry.is_empty() && position(&event) <= self.last {
+            let problem = "it stands at a place of the log that is not after that of the event before";
+            return Err(AuditError::event(event.revision, problem));
+        }
+        self.entry.push(event);
+        Ok(())
+    }
+
+    /// Says that no more events come: the last log entry is complete.
+    pub fn finish(&mut self) -> Result<(), AuditError> {
+        let recorded = std::mem::take(&mut self.entry);
+        let Some(first) = recorded.first() else {
+            return Ok(());
+        };
+        self.last = position(first);
+        let (stamp, requests) =
+            event::decode_entry(&recorded).map_err(|corrupt| AuditError::event(first.revision, corrupt))?;
+        let applied = ledger::apply(&mut self.state, stamp, &requests);
+        let position = Position { term: first.raft_term, index: first.raft_index };
+        let decided = event::encode_entry(&applied.events, &requests, position);
+        for (recorded, decided) in recorded.iter().zip(&decided) {
+            if recorded != decided {
+                return Err(AuditError::event(recorded.revision, difference(recorded, decided)));
+            }
+        }
+        if let Some(more) = recorded.get(decided.len()) {
+            return Err(AuditError::event(more.revision, "by the rules it does not happen"));
+        }
+        if let Some(missing) = decided.get(recorded.len()) {
+            let problem = format!("by the rules it happens, and is missing: {}", json(missing));
+            return Err(AuditError::event(missing.revision, problem));
+        }
+        Ok(())
+    }
+
+    /// As `finish`, but leaves the state as it was after event `revision` of the last log entry.
+    pub fn finish_at(&mut self, revision: Revision) -> Result<(), AuditError> {
+        if self.entry.last().is_none_or(|last| last.revision <= revision) {
+            return self.finish();
+        }
+        let mut before = self.state.clone();
+        let events = self.entry.clone();
+        self.finish()?;
+        // They are what was decided, so that they can be folded.
+        for message in events.into_iter().take_while(|event| event.revision <= revision) {
+            let number = message.revision;
+            let decimals =
+                |id: ResourceId| before.resources().get(id.0 as usize).map(|resource| resource.decimals);
+            let event = event::decode(message, &decimals);
+            before.evolve(&event.map_err(|corrupt| AuditError::event(number, corrupt))?);
+        }
+        self.state = before;
+        Ok(())
+    }
+}
+
+fn position(event: &v1::Event) -> (u64, u64) {
+    // By index first: terms may stay, an index rises.
+    (event.raft_index, event.raft_term)
+}
+
+/// What is recorded, and what would be by the rules: the fields that differ.
+fn difference(recorded: &v1::Event, decided: &v1::Event) -> String {
+    let fields = |event: &v1::Event| match serde_json::to_value(event) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => Default::default(),
+    };
+    let (recorded, decided) = (fields(recorded), fields(decided));
+    let names: std::collections::BTreeSet<_> = recorded.keys().chain(decided.keys()).collect();
+    let text = |value: Option<&serde_json::Value>| match value {
+        Some(value) => value.to_string(),
+        None => "nothing".to_owned(),
+    };
+    let differences: Vec<_> = names
+        .into_iter()
+        .filter(|name| recorded.get(*name) != decided.get(*name))
+        .map(|name| {
+            format!("{name} is {}, by the rules it is {}", text(recorded.get(name)), text(decided.get(name)))
+        })
+        .collect();
+    differences.join("; ")
+}
+
+fn json(event: &v1::Event) -> String {
+    serde_json::to_string(event).unwrap_or_default()
+}
