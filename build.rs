@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use prost_types::DescriptorProto;
 use prost_types::FileDescriptorSet;
 
-const PROTOS: [&str; 13] = [
+const PROTOS: [&str; 14] = [
     "quorate/v1/types.proto",
     "quorate/v1/policy.proto",
     "quorate/v1/rejection.proto",
@@ -21,6 +21,7 @@ const PROTOS: [&str; 13] = [
     "quorate/v1/cluster.proto",
     "quorate/storage/v1/log.proto",
     "quorate/storage/v1/raft.proto",
+    "quorate/storage/v1/view.proto",
     "quorate/peer/v1/peer.proto",
 ];
 

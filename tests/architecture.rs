@@ -24,7 +24,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("rng", &[]),
     // What nodes relay to each other is protobuf, like what Raft sends.
     ("node", &["raft", "projection", "ledger", "clock", "rng", "codec", "store", "proto"]),
-    ("api", &["node", "codec", "ledger", "proto"]),
+    ("api", &["node", "projection", "codec", "ledger", "store", "proto"]),
     ("client", &["proto", "codec"]),
     ("audit", &["ledger", "codec", "proto"]),
     ("cli", &["client", "audit", "codec", "proto", "config"]),

@@ -7,6 +7,7 @@
 //! | `ledger`, `batch` | reserving and giving back; many commands at once |
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
+//! | `usage`, `projections` | what is taken; what is made of the events besides |
 //! | `proofs` | checkpoints and proofs of the event tree |
 //! | `page`, `walk` | pages of lists; scopes in order, from any place on |
 //! | `status` | the one map from rejections to statuses |
@@ -21,11 +22,13 @@ mod cluster;
 mod events;
 mod ledger;
 mod page;
+mod projections;
 mod proofs;
 mod query;
 mod quotas;
 mod status;
 mod too_large;
+mod usage;
 mod walk;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::codec::command;
 use crate::ledger::Malformed;
 use crate::ledger::Path;
 use crate::ledger::Rejection;
+use crate::ledger::ResourceId;
 use crate::ledger::Scope;
 use crate::ledger::State;
 
@@ -99,6 +100,24 @@ pub(super) fn scopes_after<'a>(
             return Err(status::malformed(&Malformed::new("page_token", problem)));
         }
     }))
+}
+
+/// The last path of the page before.
+pub(super) fn path_token(token: &str) -> Result<Path, Status> {
+    command::path("page_token", token).map_err(|error| status::malformed(&error))
+}
+
+/// A scope that must be there.
+pub(super) fn scope<'a>(state: &'a State, path: &Path) -> Result<&'a Scope, Status> {
+    let unknown = || Rejection::UnknownScopes(vec![path.clone()]);
+    state.scope_at(path).ok_or_else(|| status::rejected(&unknown(), state.revision()))
+}
+
+/// A resource that must be there.
+pub(super) fn resource(state: &State, name: &str) -> Result<ResourceId, Status> {
+    let name = command::name("resource", name).map_err(|error| status::malformed(&error))?;
+    let unknown = || Rejection::UnknownResources(vec![name.clone()]);
+    state.resource_id(&name).ok_or_else(|| status::rejected(&unknown(), state.revision()))
 }
 
 /// The path a list is restricted to; `None` for none.

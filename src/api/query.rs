@@ -5,8 +5,10 @@ use tonic::Response;
 use tonic::Status;
 
 use super::Api;
+use super::DEFAULT_TIMEOUT;
 use super::page;
 use super::status;
+use super::usage;
 use crate::codec::command;
 use crate::codec::view;
 use crate::ledger::Hold;
@@ -14,11 +16,15 @@ use crate::ledger::Malformed;
 use crate::ledger::Path;
 use crate::ledger::Rejection;
 use crate::ledger::ResourceId;
+use crate::ledger::Revision;
 use crate::ledger::Scope;
 use crate::ledger::State;
 use crate::ledger::hold::Tags;
 use crate::ledger::rejection::QuotaName;
 use crate::ledger::scope::Account;
+use crate::node::deadline::deadline;
+use crate::projection;
+use crate::projection::About;
 use crate::proto::v1;
 use crate::proto::v1::query_server::Query;
 
@@ -171,5 +177,82 @@ impl Query for Api {
             |hold| hold.id.to_string(),
         );
         Ok(Response::new(v1::ListHoldsResponse { holds, next_page_token, revision: state.revision() }))
+    }
+
+    async fn get_usage(
+        &self,
+        request: Request<v1::GetUsageRequest>,
+    ) -> Result<Response<v1::GetUsageResponse>, Status> {
+        self.linearize(&request).await?;
+        Ok(Response::new(usage::usage(&self.node.state(), request.get_ref())?))
+    }
+
+    async fn get_consumer_view(
+        &self,
+        request: Request<v1::GetConsumerViewRequest>,
+    ) -> Result<Response<v1::GetConsumerViewResponse>, Status> {
+        let path = command::path("scope", &request.get_ref().scope);
+        let path = path.map_err(|error| status::malformed(&error))?;
+        self.linearize(&request).await?;
+        Ok(Response::new(usage::consumer_view(&self.node.state(), &path)?))
+    }
+
+    async fn get_usage_series(
+        &self,
+        request: Request<v1::GetUsageSeriesRequest>,
+    ) -> Result<Response<v1::GetUsageSeriesResponse>, Status> {
+        let revision = self.projected(&request, projection::usage::ABOUT).await?;
+        self.usage_series(request.get_ref(), revision).map(Response::new)
+    }
+
+    async fn get_history(
+        &self,
+        request: Request<v1::GetHistoryRequest>,
+    ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        let revision = self.projected(&request, projection::history::ABOUT).await?;
+        self.history(request.into_inner(), revision).map(Response::new)
+    }
+
+    async fn list_holders(
+        &self,
+        request: Request<v1::ListHoldersRequest>,
+    ) -> Result<Response<v1::ListHoldersResponse>, Status> {
+        let revision = self.projected(&request, projection::holders::ABOUT).await?;
+        self.holders(request.get_ref(), revision).map(Response::new)
+    }
+
+    async fn get_denials(
+        &self,
+        request: Request<v1::GetDenialsRequest>,
+    ) -> Result<Response<v1::GetDenialsResponse>, Status> {
+        let revision = self.projected(&request, projection::denials::ABOUT).await?;
+        self.denials(request.get_ref(), revision).map(Response::new)
+    }
+
+    async fn list_projections(
+        &self,
+        _: Request<v1::ListProjectionsRequest>,
+    ) -> Result<Response<v1::ListProjectionsResponse>, Status> {
+        Ok(Response::new(self.projections()))
+    }
+
+    async fn rebuild_projection(
+        &self,
+        request: Request<v1::RebuildProjectionRequest>,
+    ) -> Result<Response<v1::RebuildProjectionResponse>, Status> {
+        let rebuilt = self.node.rebuild(&request.get_ref().name).await;
+        rebuilt.map_err(|error| status::failed(&error))?;
+        Ok(Response::new(v1::RebuildProjectionResponse {}))
+    }
+}
+
+impl Api {
+    /// Waits until a projection shows everything that the read is to show.
+    async fn projected<T>(&self, request: &Request<T>, about: About) -> Result<Revision, Status> {
+        let deadline = deadline(request, DEFAULT_TIMEOUT);
+        self.linearize(request).await?;
+        let revision = self.node.state().revision();
+        let projected = self.node.projected(about.name, revision, deadline).await;
+        projected.map_err(|error| status::failed(&error))
     }
 }

@@ -144,8 +144,12 @@ impl<'a> Verification<'a> {
             return Err(AuditError::event(expected, problem));
         }
         if leaf.0 != *claimed {
-            let claimed: String = claimed.iter().map(|byte| format!("{byte:02x}")).collect();
-            let problem = format!("it was changed: its hash is {leaf}, and was {claimed} when it was exported");
+            let problem = match claimed.try_into().map(Hash) {
+                Ok(claimed) => {
+                    format!("it was changed: its hash is {leaf}, and was {claimed} when it was exported")
+                }
+                Err(_) => "the hash that it had when it was exported is missing".to_owned(),
+            };
             return Err(AuditError::event(event.revision, problem));
         }
         begun.edge.push(leaf);

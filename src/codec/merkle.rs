@@ -7,19 +7,21 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ct_merkle::ConsistencyProof;
 use ct_merkle::InclusionProof;
 use ct_merkle::RootHash;
 use sha2::Digest as _;
 use sha2::Sha256;
 
-/// A SHA-256 hash.
+/// A SHA-256 hash; in Base64 when it is shown, as in checkpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; 32]);
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&BASE64_STANDARD.encode(self.0))
     }
 }
 

@@ -76,7 +76,6 @@ pub fn signer_name(cluster: &str, node_id: u64) -> String {
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { origin, size, root, time, state } = self;
-        let root = BASE64_STANDARD.encode(root.0);
         write!(f, "{origin}\n{size}\n{root}\ntime {time}\nstate {state}\n")
     }
 }

@@ -8,6 +8,7 @@ use super::Node;
 use crate::codec::block;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
+use crate::proto::v1;
 
 /// A page ends with the event with which it has so many bytes.
 const PAGE_BYTES: usize = 1 << 20;
@@ -89,6 +90,31 @@ impl Node {
         }
         page.next = (next <= end).then_some(next);
         Ok((next > first).then_some(page))
+    }
+
+    /// The events with some revisions, in that order. What was removed is left out.
+    pub fn events_at(&self, revisions: &[Revision]) -> Result<Vec<v1::Event>, Error> {
+        let mut events = Vec::with_capacity(revisions.len());
+        // Neighbours often stand in one block.
+        let mut block: Vec<v1::Event> = Vec::new();
+        for revision in revisions {
+            let find = |block: &[v1::Event]| block.iter().find(|event| event.revision == *revision).cloned();
+            if let Some(event) = find(&block) {
+                events.push(event);
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let read = self.parts.applied.blocks(*revision, &mut |found| {
+                bytes = found.to_vec();
+                false
+            });
+            read.map_err(|error| self.broken("read events", &error))?;
+            if !bytes.is_empty() {
+                block = block::decode(&bytes).map_err(|error| self.broken("read events", &error))?;
+            }
+            events.extend(find(&block));
+        }
+        Ok(events)
     }
 
     /// The first revision and the number of events of the block with an event.

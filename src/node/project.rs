@@ -185,6 +185,14 @@ impl Node {
         }
     }
 
+    /// Looks at what projections have written. What cannot be read is a fault.
+    pub fn view<T>(
+        &self,
+        read: impl FnOnce(&dyn StateStore) -> Result<T, ProjectionError>,
+    ) -> Result<T, Error> {
+        read(&**self.parts.applied.store()).map_err(|error| self.broken("read a projection", &error))
+    }
+
     /// Has this node make a projection anew.
     pub async fn rebuild(&self, name: &str) -> Result<(), Error> {
         let all = self.projections();

@@ -10,12 +10,20 @@
 //! | `runner` | folds events into all projections, and writes what they made of them |
 //! | `views` | what a projection reads and writes |
 //! | `proofs` | the Merkle tree over the events |
+//! | `usage` | what was taken over time |
+//! | `history` | the events of a quota, a hold, a job |
+//! | `holders` | who takes how much |
+//! | `denials` | what was not carried out, and why |
 //!
 //! Nothing here delays the ledger: events are read from the store after they were written there. It
 //! knows nothing of Raft, threads, or who asks.
 
+pub mod denials;
+pub mod history;
+pub mod holders;
 pub mod proofs;
 pub mod runner;
+pub mod usage;
 pub mod views;
 
 use std::sync::Arc;
@@ -90,7 +98,13 @@ pub trait Projection: Send {
 
 /// All projections.
 pub fn all() -> Vec<Box<dyn Projection>> {
-    vec![Box::<proofs::Proofs>::default()]
+    vec![
+        Box::<proofs::Proofs>::default(),
+        Box::<usage::Usage>::default(),
+        Box::<history::History>::default(),
+        Box::<holders::Holders>::default(),
+        Box::<denials::Denials>::default(),
+    ]
 }
 
 /// Where events come from and views go.

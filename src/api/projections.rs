@@ -1,0 +1,224 @@
+//! Reads of projections: usage over time, history, holders, denials; and how the projections are.
+
+use tonic::Status;
+
+use super::Api;
+use super::page;
+use super::status;
+use crate::codec::command;
+use crate::codec::number;
+use crate::ledger::Malformed;
+use crate::ledger::ResourceId;
+use crate::ledger::Revision;
+use crate::ledger::ScopeId;
+use crate::projection::About;
+use crate::projection::denials;
+use crate::projection::history;
+use crate::projection::history::Subject;
+use crate::projection::holders;
+use crate::projection::holders::Holder;
+use crate::projection::usage;
+use crate::projection::usage::Period;
+use crate::proto::v1;
+use crate::proto::v1::get_history_request::Of;
+
+/// How many periods are shown when nobody says which.
+const PERIODS: u64 = 60;
+
+/// Most periods of one answer.
+const MOST_PERIODS: u64 = 1_500;
+
+/// Most kinds of denials of one answer.
+const MOST_DENIALS: usize = 1_000;
+
+/// How many holders are shown when nobody says.
+const HOLDERS: usize = 10;
+
+fn malformed(field: &str, problem: impl Into<String>) -> Status {
+    status::malformed(&Malformed::new(field, problem.into()))
+}
+
+impl Api {
+    /// The numbers of a scope and a resource that exist.
+    fn account(&self, scope: &str, resource: &str) -> Result<(ScopeId, ResourceId), Status> {
+        let path = command::path("scope", scope).map_err(|error| status::malformed(&error))?;
+        let state = self.node.state();
+        Ok((page::scope(&state, &path)?.id, page::resource(&state, resource)?))
+    }
+
+    pub(super) fn usage_series(
+        &self,
+        request: &v1::GetUsageSeriesRequest,
+        revision: Revision,
+    ) -> Result<v1::GetUsageSeriesResponse, Status> {
+        let account = self.account(&request.scope, &request.resource)?;
+        let period = match request.period() {
+            v1::UsagePeriod::Minute => Period::Minute,
+            v1::UsagePeriod::Hour | v1::UsagePeriod::Unspecified => Period::Hour,
+            v1::UsagePeriod::Day => Period::Day,
+        };
+        let (now, decimals) = {
+            let state = self.node.state();
+            (state.time(), u32::from(state.resource(account.1).decimals))
+        };
+        let (from, to) = match (request.from_ms, request.to_ms) {
+            (0, 0) => {
+                let end = (now / period.length() + 1) * period.length();
+                (end.saturating_sub(PERIODS * period.length()), end)
+            }
+            (from, 0) => (from, now.saturating_add(1)),
+            (from, to) => (from, to),
+        };
+        if to < from {
+            return Err(malformed("to_ms", "is before from_ms"));
+        }
+        let periods = (to - from).div_ceil(period.length());
+        if periods > MOST_PERIODS {
+            let problem = format!("asks for {periods} periods; at most {MOST_PERIODS} are given at once");
+            return Err(malformed("from_ms", problem));
+        }
+        let read = |store: &_| {
+            let buckets = usage::series(store, account, period, (from, to), now)?;
+            Ok((buckets, usage::current(store, account)?))
+        };
+        let (buckets, (used, held)) = self.view(read)?;
+        let bucket = |bucket: usage::Bucket| v1::UsageBucket {
+            start_ms: bucket.start,
+            last: number::write(bucket.last),
+            peak: number::write(bucket.peak),
+            average: number::write(bucket.average.trunc_with_scale(decimals + 2)),
+        };
+        Ok(v1::GetUsageSeriesResponse {
+            buckets: buckets.into_iter().map(bucket).collect(),
+            used: number::write(used),
+            held: number::write(held),
+            revision,
+        })
+    }
+
+    pub(super) fn history(
+        &self,
+        request: v1::GetHistoryRequest,
+        revision: Revision,
+    ) -> Result<v1::GetHistoryResponse, Status> {
+        let size = page::size(request.page_size)?;
+        let from = match request.page_token.as_str() {
+            "" => None,
+            token => {
+                let bad = |_| malformed("page_token", "is not one this server gave");
+                Some(token.parse::<Revision>().map_err(bad)?)
+            }
+        };
+        let subject = match request.of {
+            Some(Of::Quota(quota)) => {
+                let (scope, resource) = self.account(&quota.scope, &quota.resource)?;
+                Subject::Quota(scope, resource)
+            }
+            Some(Of::HoldId(0)) => return Err(malformed("hold_id", "is 0; holds begin at 1")),
+            Some(Of::HoldId(hold)) => Subject::Hold(hold),
+            Some(Of::Job(job)) if job.is_empty() => return Err(malformed("job", "is empty")),
+            Some(Of::Job(job)) => Subject::Job(job),
+            None => return Err(malformed("of", "is missing: say a quota, a hold_id or a job")),
+        };
+        let compacted_at = self.node.state().compacted_at();
+        let from = if request.newest_first {
+            from
+        } else {
+            // What was removed is not there any more.
+            Some(from.unwrap_or(0).max(compacted_at)).filter(|from| *from > 0)
+        };
+        // One more than is shown tells whether there is more.
+        let found = self.view(|store| {
+            history::revisions(store, &subject, request.newest_first, from, size + 1)
+        })?;
+        let found: Vec<_> = found.into_iter().filter(|revision| *revision > compacted_at).collect();
+        let failed = |error| status::failed(&error);
+        let events = self.node.events_at(&found[..found.len().min(size)]).map_err(failed)?;
+        // A number that is no hold has no history.
+        let is_made = |event: &v1::Event| match (&subject, &event.body) {
+            (Subject::Hold(hold), Some(v1::event::Body::Reserved(_))) => event.revision == *hold,
+            (Subject::Hold(hold), _) => event.revision != *hold,
+            _ => true,
+        };
+        let last = events.last().map(|event| event.revision);
+        let has_more = found.len() > events.len();
+        Ok(v1::GetHistoryResponse {
+            next_page_token: last.filter(|_| has_more).map(|last| last.to_string()).unwrap_or_default(),
+            events: events.into_iter().filter(is_made).collect(),
+            revision,
+            compacted_at,
+        })
+    }
+
+    pub(super) fn holders(
+        &self,
+        request: &v1::ListHoldersRequest,
+        revision: Revision,
+    ) -> Result<v1::ListHoldersResponse, Status> {
+        let limit = match request.limit {
+            0 => HOLDERS,
+            limit => page::size(limit)?,
+        };
+        let (_, resource) = self.account(&request.scope, &request.resource)?;
+        let path = command::path("scope", &request.scope).map_err(|error| status::malformed(&error))?;
+        let holders = self.view(|store| holders::largest(store, &path, resource, limit))?;
+        let holder = |(holder, amounts): (Holder, holders::Amounts)| {
+            let (consumer, actor) = match holder {
+                Holder::Consumer(consumer) => (consumer, String::new()),
+                Holder::Actor(actor) => (String::new(), actor),
+            };
+            let (used, held) = (number::write(amounts.used), number::write(amounts.held));
+            v1::HolderSum { consumer, actor, used, held }
+        };
+        Ok(v1::ListHoldersResponse { holders: holders.into_iter().map(holder).collect(), revision })
+    }
+
+    pub(super) fn denials(
+        &self,
+        request: &v1::GetDenialsRequest,
+        revision: Revision,
+    ) -> Result<v1::GetDenialsResponse, Status> {
+        let within = page::within(&request.scope)?;
+        let to = if request.to_ms == 0 { u64::MAX } else { request.to_ms };
+        if to < request.from_ms {
+            return Err(malformed("to_ms", "is before from_ms"));
+        }
+        let counts = self.view(|store| denials::counts(store, within.as_ref(), (request.from_ms, to)))?;
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(count.count));
+        let denial = |(kind, count): (denials::Kind, denials::Count)| v1::DenialCount {
+            reason: kind.reason,
+            rule: kind.rule.into(),
+            scope: kind.scope,
+            resource: kind.resource,
+            count: count.count,
+            last_revision: count.last,
+            last_ms: count.time,
+        };
+        let denials = counts.into_iter().take(MOST_DENIALS).map(denial).collect();
+        Ok(v1::GetDenialsResponse { denials, revision })
+    }
+
+    pub(super) fn projections(&self) -> v1::ListProjectionsResponse {
+        let head = self.node.state().revision();
+        let projections = self.node.projections().into_iter().map(|progress| {
+            let About { name, purpose, .. } = progress.about;
+            v1::Projection {
+                name: name.to_owned(),
+                purpose: purpose.to_owned(),
+                revision: progress.revision,
+                lag: head.saturating_sub(progress.revision),
+                rebuilding: progress.is_catching_up,
+            }
+        });
+        v1::ListProjectionsResponse { projections: projections.collect(), revision: head }
+    }
+
+    /// Looks at views. What cannot be read is a fault.
+    fn view<T>(
+        &self,
+        read: impl FnOnce(&dyn crate::store::StateStore) -> Result<T, crate::projection::ProjectionError>,
+    ) -> Result<T, Status> {
+        self.node.view(read).map_err(|error| status::failed(&error))
+    }
+}

@@ -1,0 +1,357 @@
+//! Usage over time: of each account the last, the highest and the average amount taken (used and held
+//! together) in each minute, hour and day.
+//!
+//! Only periods in which something happened are kept; what was taken in those between follows from
+//! them. Periods lie in segments, and segments of one time lie together, so that what is too old goes in
+//! one piece.
+//!
+//! | key | value |
+//! |---|---|
+//! | 0; scope, 4 bytes; resource, 4 bytes | `UsageHead`: what was last taken |
+//! | period, 1 byte; segment, 8 bytes; scope, 4; resource, 4 | `UsageSegment` |
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::About;
+use super::Folded;
+use super::Projection;
+use super::ProjectionError;
+use super::views::ViewBatch;
+use super::views::Views;
+use crate::codec::Corrupt;
+use crate::codec::number;
+use crate::ledger::LogTime;
+use crate::ledger::ResourceId;
+use crate::ledger::ScopeId;
+use crate::proto::storage::v1 as storage;
+use crate::proto::v1;
+use crate::store::StateStore;
+
+/// What it is.
+pub const ABOUT: About = About {
+    name: "usage",
+    purpose: "what was taken of each quota by minute, hour and day: last, peak, average",
+    number: 0x11,
+    version: 1,
+};
+
+const WHAT: &str = "a record of usage";
+
+/// Periods of one length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Period {
+    /// 60 of them lie together; they are kept for two days.
+    Minute = 1,
+    /// 24 of them lie together; they are kept for 90 days.
+    Hour = 2,
+    /// 32 of them lie together; they are kept for ever.
+    Day = 3,
+}
+
+impl Period {
+    const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
+
+    /// In milliseconds.
+    pub fn length(self) -> u64 {
+        match self {
+            Self::Minute => 60_000,
+            Self::Hour => 3_600_000,
+            Self::Day => 86_400_000,
+        }
+    }
+
+    fn per_segment(self) -> u64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 24,
+            Self::Day => 32,
+        }
+    }
+
+    /// How many segments are kept.
+    fn kept(self) -> Option<u64> {
+        match self {
+            Self::Minute => Some(48),
+            Self::Hour => Some(90),
+            Self::Day => None,
+        }
+    }
+
+    /// The segment with a time, and the position of the period in it.
+    fn place(self, time: LogTime) -> (u64, u32) {
+        let number = time / self.length();
+        let index = u32::try_from(number % self.per_segment()).expect("a segment has few periods");
+        (number / self.per_segment(), index)
+    }
+
+    fn start(self, segment: u64, index: u32) -> LogTime {
+        (segment * self.per_segment() + u64::from(index)) * self.length()
+    }
+}
+
+type Account = (u32, u32);
+
+fn account_key(account: Account) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&account.0.to_be_bytes());
+    key[4..].copy_from_slice(&account.1.to_be_bytes());
+    key
+}
+
+fn head_key(account: Account) -> Vec<u8> {
+    [&[0], account_key(account).as_slice()].concat()
+}
+
+fn segment_key(period: Period, segment: u64, account: Account) -> Vec<u8> {
+    [&[period as u8], segment.to_be_bytes().as_slice(), &account_key(account)].concat()
+}
+
+/// What was taken of an account when it was last touched.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    at: LogTime,
+    used: Decimal,
+    held: Decimal,
+}
+
+impl Head {
+    fn taken(&self) -> Decimal {
+        self.used.saturating_add(self.held)
+    }
+}
+
+/// One period with something in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Taken {
+    opening: Decimal,
+    peak: Decimal,
+    last: Decimal,
+    area: Decimal,
+    /// Up to when the area goes, from the beginning of the period.
+    until: u64,
+}
+
+impl Taken {
+    fn change(&mut self, at: u64, taken: Decimal) {
+        self.area = add(self.area, self.last, at.saturating_sub(self.until));
+        self.until = self.until.max(at);
+        self.peak = self.peak.max(taken);
+        self.last = taken;
+    }
+}
+
+/// Sums an amount over time. Of the largest amounts the last decimals are lost: it is for an average.
+fn add(area: Decimal, amount: Decimal, time: u64) -> Decimal {
+    area.saturating_add(amount.saturating_mul(Decimal::from(time)))
+}
+
+/// The fold.
+#[derive(Debug, Default)]
+pub struct Usage {
+    heads: BTreeMap<Account, Head>,
+    segments: BTreeMap<(Period, u64, Account), BTreeMap<u32, Taken>>,
+    now: LogTime,
+}
+
+impl Usage {
+    fn touch(&mut self, views: &Views<'_>, time: LogTime, touched: &v1::Touched) -> Result<(), ProjectionError> {
+        let account = (touched.scope_id, touched.resource_id);
+        let before = match self.heads.get(&account) {
+            Some(head) => Some(*head),
+            None => read_head(views, account)?,
+        };
+        let head =
+            Head { at: time, used: decimal(&touched.used)?, held: decimal(&touched.held)? };
+        let opening = before.map_or(Decimal::ZERO, |before| before.taken());
+        // A policy that changes takes nothing.
+        if before.is_none() || opening != head.taken() {
+            for period in Period::ALL {
+                let (segment, index) = period.place(time);
+                let at = time - period.start(segment, index);
+                let key = (period, segment, account);
+                let periods = match self.segments.entry(key) {
+                    std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(entry) => {
+                        entry.insert(read_segment(views, period, segment, account)?)
+                    }
+                };
+                let fresh = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: 0 };
+                periods.entry(index).or_insert(fresh).change(at, head.taken());
+            }
+        }
+        self.heads.insert(account, head);
+        Ok(())
+    }
+}
+
+impl Projection for Usage {
+    fn about(&self) -> About {
+        ABOUT
+    }
+
+    fn load(&mut self, _: &Views<'_>) -> Result<(), ProjectionError> {
+        *self = Self::default();
+        Ok(())
+    }
+
+    fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
+        self.now = event.message.log_time_ms;
+        event.message.touched.iter().try_for_each(|touched| self.touch(views, self.now, touched))
+    }
+
+    fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
+        for (account, head) in std::mem::take(&mut self.heads) {
+            let message = storage::UsageHead {
+                at_ms: head.at,
+                used: number::write(head.used),
+                held: number::write(head.held),
+            };
+            batch.put_message(&head_key(account), &message);
+        }
+        for ((period, segment, account), periods) in std::mem::take(&mut self.segments) {
+            let periods = periods.into_iter().map(encode).collect();
+            batch.put_message(&segment_key(period, segment, account), &storage::UsageSegment { periods });
+        }
+        for period in Period::ALL {
+            let (now, _) = period.place(self.now);
+            if let Some(oldest) = period.kept().and_then(|kept| now.checked_sub(kept)) {
+                let from = segment_key(period, 0, (0, 0));
+                batch.delete_range(&from, &segment_key(period, oldest, (0, 0)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode((index, taken): (u32, Taken)) -> storage::UsagePeriod {
+    storage::UsagePeriod {
+        index,
+        opening: number::write(taken.opening),
+        peak: number::write(taken.peak),
+        last: number::write(taken.last),
+        area: number::write(taken.area),
+        last_ms: taken.until,
+    }
+}
+
+fn decode(period: &storage::UsagePeriod) -> Result<(u32, Taken), ProjectionError> {
+    let taken = Taken {
+        opening: decimal(&period.opening)?,
+        peak: decimal(&period.peak)?,
+        last: decimal(&period.last)?,
+        area: decimal(&period.area)?,
+        until: period.last_ms,
+    };
+    Ok((period.index, taken))
+}
+
+fn decimal(text: &str) -> Result<Decimal, ProjectionError> {
+    Ok(number::parse("an amount", text).map_err(|error| Corrupt::new(WHAT, error))?)
+}
+
+fn read_head(views: &Views<'_>, account: Account) -> Result<Option<Head>, ProjectionError> {
+    let Some(head) = views.message::<storage::UsageHead>(&head_key(account))? else {
+        return Ok(None);
+    };
+    Ok(Some(Head { at: head.at_ms, used: decimal(&head.used)?, held: decimal(&head.held)? }))
+}
+
+fn read_segment(
+    views: &Views<'_>,
+    period: Period,
+    segment: u64,
+    account: Account,
+) -> Result<BTreeMap<u32, Taken>, ProjectionError> {
+    let segment = views.message::<storage::UsageSegment>(&segment_key(period, segment, account))?;
+    segment.iter().flat_map(|segment| &segment.periods).map(decode).collect()
+}
+
+/// What was taken in one period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// When it began.
+    pub start: LogTime,
+    /// What was taken at its end, or is now.
+    pub last: Decimal,
+    /// The most that was taken.
+    pub peak: Decimal,
+    /// Over the time that has passed of it.
+    pub average: Decimal,
+}
+
+/// What was taken of an account in all periods that begin in a time, without gaps, up to now. `now` is
+/// not before the last event.
+pub fn series(
+    store: &dyn StateStore,
+    account: (ScopeId, ResourceId),
+    period: Period,
+    (from, to): (LogTime, LogTime),
+    now: LogTime,
+) -> Result<Vec<Bucket>, ProjectionError> {
+    let views = Views::new(store, ABOUT);
+    let account = (account.0.0, account.1.0);
+    let head = read_head(&views, account)?;
+    let length = period.length();
+    let first = from.div_ceil(length);
+    let end = to.min(now.saturating_add(1)).div_ceil(length);
+    let mut kept: BTreeMap<u64, Taken> = BTreeMap::new();
+    let per_segment = period.per_segment();
+    for segment in first / per_segment..=end / per_segment {
+        for (index, taken) in read_segment(&views, period, segment, account)? {
+            kept.insert(segment * per_segment + u64::from(index), taken);
+        }
+    }
+    // What was taken before the first period: what the first one that is kept began with, or what has
+    // been taken since.
+    let mut taken = match kept.range(first..).next() {
+        Some((_, next)) => next.opening,
+        None => opening_after(&views, period, end / per_segment, account, head, now)?,
+    };
+    let mut buckets = Vec::new();
+    for number in first..end {
+        let start = number * length;
+        let passed = length.min(now.saturating_sub(start).saturating_add(1));
+        let (peak, area) = match kept.get(&number) {
+            Some(period) => {
+                taken = period.last;
+                (period.peak, add(period.area, period.last, passed.saturating_sub(period.until)))
+            }
+            None => (taken, add(Decimal::ZERO, taken, passed)),
+        };
+        let average = area.checked_div(Decimal::from(passed)).unwrap_or_default();
+        buckets.push(Bucket { start, last: taken, peak, average });
+    }
+    Ok(buckets)
+}
+
+/// What was taken before everything that happened after a segment.
+fn opening_after(
+    views: &Views<'_>,
+    period: Period,
+    segment: u64,
+    account: Account,
+    head: Option<Head>,
+    now: LogTime,
+) -> Result<Decimal, ProjectionError> {
+    let Some(head) = head else {
+        return Ok(Decimal::ZERO);
+    };
+    let (newest, _) = period.place(head.at.min(now));
+    for later in segment + 1..=newest {
+        if let Some((_, taken)) = read_segment(views, period, later, account)?.first_key_value() {
+            return Ok(taken.opening);
+        }
+    }
+    Ok(head.taken())
+}
+
+/// What is taken of an account: used and held.
+pub fn current(
+    store: &dyn StateStore,
+    account: (ScopeId, ResourceId),
+) -> Result<(Decimal, Decimal), ProjectionError> {
+    let head = read_head(&Views::new(store, ABOUT), (account.0.0, account.1.0))?;
+    Ok(head.map_or_else(Default::default, |head| (head.used, head.held)))
+}
