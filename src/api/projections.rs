@@ -128,9 +128,8 @@ impl Api {
             Some(from.unwrap_or(0).max(compacted_at)).filter(|from| *from > 0)
         };
         // One more than is shown tells whether there is more.
-        let found = self.view(|store| {
-            history::revisions(store, &subject, request.newest_first, from, size + 1)
-        })?;
+        let found =
+            self.view(|store| history::revisions(store, &subject, request.newest_first, from, size + 1))?;
         let found: Vec<_> = found.into_iter().filter(|revision| *revision > compacted_at).collect();
         let failed = |error| status::failed(&error);
         let events = self.node.events_at(&found[..found.len().min(size)]).map_err(failed)?;

@@ -47,9 +47,8 @@ impl Api {
         };
         let size = (size > 0).then_some(size);
         let proof = self.node.proof(claim, size, deadline).await.map_err(|error| status::failed(&error))?;
-        let subject = |wanted: bool| {
-            proof.subject.filter(|_| wanted).map(|hash| hash.0.to_vec()).unwrap_or_default()
-        };
+        let subject =
+            |wanted: bool| proof.subject.filter(|_| wanted).map(|hash| hash.0.to_vec()).unwrap_or_default();
         Ok(Response::new(v1::GetProofResponse {
             hashes: proof.hashes.iter().map(|hash| hash.0.to_vec()).collect(),
             size: proof.size,

@@ -110,12 +110,15 @@ fn sums(state: &State, within: Option<&Path>, resource: Option<ResourceId>) -> V
     taken.into_iter().map(sum).collect()
 }
 
+/// The quota that is taken most, with its share.
+type Fullest<'a> = Option<(Decimal, &'a Scope)>;
+
 fn counted(
     state: &State,
     tops: &[&Scope],
     resource: Option<ResourceId>,
 ) -> Option<BTreeMap<ResourceId, v1::UsageCounts>> {
-    let mut counts: BTreeMap<ResourceId, (v1::UsageCounts, Option<(Decimal, &Scope)>)> = BTreeMap::new();
+    let mut counts: BTreeMap<ResourceId, (v1::UsageCounts, Fullest<'_>)> = BTreeMap::new();
     let mut scopes = 0;
     for scope in tops.iter().flat_map(|top| Walk::whole(state, top)) {
         scopes += 1;
@@ -137,7 +140,7 @@ fn counted(
             }
         }
     }
-    let complete = |(id, (count, fullest)): (ResourceId, (v1::UsageCounts, Option<(Decimal, &Scope)>))| {
+    let complete = |(id, (count, fullest)): (ResourceId, (v1::UsageCounts, Fullest<'_>))| {
         let counts = v1::UsageCounts {
             scopes: scopes as u64,
             fullest_scope: fullest.map(|(_, scope)| scope.path.to_string()).unwrap_or_default(),
@@ -154,7 +157,7 @@ pub(super) fn consumer_view(state: &State, path: &Path) -> Result<v1::GetConsume
     let scope = page::scope(state, path)?;
     let lineage = || std::iter::successors(Some(scope), |scope| scope.parent.map(|id| state.scope(id)));
     let mut resources: Vec<ResourceId> = lineage()
-        .flat_map(|scope| scope.accounts())
+        .flat_map(Scope::accounts)
         .filter(|account| account.quota.is_some())
         .map(|account| account.resource)
         .collect();
@@ -171,11 +174,10 @@ pub(super) fn consumer_view(state: &State, path: &Path) -> Result<v1::GetConsume
         v1::ConsumerQuota {
             resource: resource.name.to_string(),
             unit: resource.unit.clone(),
-            limit: least(&mut accounts().filter_map(|account| account.limit())),
+            limit: least(&mut accounts().filter_map(Account::limit)),
             used: number::write(taken),
-            available: least(&mut accounts().filter_map(|account| account.available())),
+            available: least(&mut accounts().filter_map(Account::available)),
         }
     });
     Ok(v1::GetConsumerViewResponse { quotas: quotas.collect(), revision: state.revision() })
 }
-

@@ -112,8 +112,10 @@ impl<'a> Verification<'a> {
     }
 
     fn begin(&mut self, header: v1::ExportHeader) -> Result<(), AuditError> {
-        let bad = |problem: String| {
-            AuditError::Unreadable { what: "line", number: 1, problem: format!("the header {problem}") }
+        let bad = |problem: String| AuditError::Unreadable {
+            what: "line",
+            number: 1,
+            problem: format!("the header {problem}"),
         };
         if self.begun.is_some() {
             return Err(bad("is there twice".to_owned()));
@@ -239,8 +241,11 @@ fn compare_root(origin: &str, signed: &Checkpoint, root: &Hash) -> Result<(), Au
 fn compare_state(signed: &Checkpoint, replay: &Replay) -> Result<(), AuditError> {
     let (size, digest) = (signed.size, replay.digest());
     if replay.state().time() != signed.time {
-        let problem =
-            format!("event {size} has the log time {}, but {} was signed", replay.state().time(), signed.time);
+        let problem = format!(
+            "event {size} has the log time {}, but {} was signed",
+            replay.state().time(),
+            signed.time
+        );
         return Err(AuditError::Checkpoint(problem));
     }
     if digest != signed.state {
@@ -283,9 +288,9 @@ fn compare_trailer(
         return compare_root(&begun.origin, checkpoint, &root);
     }
     let proof = trailer.consistency.iter().map(|hash| hash.as_slice().try_into().map(Hash));
-    let shown = proof.collect::<Result<Vec<_>, _>>().is_ok_and(|proof| {
-        merkle::extends((&root, to), (&checkpoint.root, checkpoint.size), &proof)
-    });
+    let shown = proof
+        .collect::<Result<Vec<_>, _>>()
+        .is_ok_and(|proof| merkle::extends((&root, to), (&checkpoint.root, checkpoint.size), &proof));
     if !shown {
         let problem = format!(
             "nothing shows that the events 1 to {to} with the root {root} are the beginning of the {} that were \

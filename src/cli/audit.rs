@@ -64,7 +64,7 @@ pub struct ExportEventsArgs {
 
 /// What an export looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportForm {
+pub(super) enum ExportForm {
     /// One JSON object per line
     Jsonl,
     /// Protobuf messages, a third of the size
@@ -299,11 +299,8 @@ impl ProveArgs {
 impl CompactArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let validate_only = self.preview.is_wanted();
-        let message = v1::CompactEventsRequest {
-            through_revision: self.through,
-            validate_only,
-            ..Default::default()
-        };
+        let message =
+            v1::CompactEventsRequest { through_revision: self.through, validate_only, ..Default::default() };
         let response = context.client.compact_events(context.request_id, message).await?;
         let unchanged = super::preview::was_unchanged(context, self.preview, response.revision).await;
         let done = format!("removed: the events up to {}", self.through);
@@ -413,7 +410,9 @@ impl ReplayArgs {
         })?;
         shown?;
         if self.to_revision.is_some_and(|to| to > seen) {
-            return Err(Failure::Usage(format!("there is no event {last}: the last in the export is {seen}")));
+            return Err(Failure::Usage(format!(
+                "there is no event {last}: the last in the export is {seen}"
+            )));
         }
         replay.finish_at(last)?;
         let (state, digest) = (replay.state(), replay.digest());

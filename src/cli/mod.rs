@@ -25,6 +25,7 @@ mod resource;
 mod scope;
 mod template;
 mod times;
+mod usage;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -157,7 +158,18 @@ pub enum Command {
     /// Show what the ledger decided, denials included
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Show what is taken, by whom, since when, and what was not granted
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
+    /// Show the events of a quota, a hold or a job
+    #[command(subcommand)]
+    History(usage::HistoryCommand),
+    /// Show and renew what a node makes of the events
+    #[command(subcommand)]
+    Projection(usage::ProjectionCommand),
+    /// Check an export of events, without any node
     Verify(audit::VerifyArgs),
+    /// Rebuild the state from an export of events, without any node
     Replay(audit::ReplayArgs),
     /// Form, show and change the cluster
     #[command(subcommand)]
@@ -264,6 +276,9 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         Command::Batch(arguments) => arguments.run(&mut context).await,
         Command::Hold(command) => command.run(&mut context).await,
         Command::Events(command) => command.run(&mut context).await,
+        Command::Usage(command) => command.run(&mut context).await,
+        Command::History(command) => command.run(&mut context).await,
+        Command::Projection(command) => command.run(&mut context).await,
         Command::Cluster(command) => command.run(&mut context).await,
         Command::Start(_) | Command::Completions(_) | Command::Verify(_) | Command::Replay(_) => {
             Err(Failure::Usage("this is not a verb of the client: its caller carries it out".to_owned()))
@@ -290,6 +305,9 @@ impl Command {
             | Self::Hold(_)
             | Self::Verify(_)
             | Self::Replay(_)
+            | Self::Usage(_)
+            | Self::History(_)
+            | Self::Projection(_)
             | Self::Cluster(_)
             | Self::Diff(_)
             | Self::Export(_)

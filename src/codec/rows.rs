@@ -46,13 +46,15 @@ const WHAT: &str = "a row of the state";
 /// The value of a row.
 pub fn encode(row: &Row) -> Vec<u8> {
     let message = match row {
-        Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => Message::Ledger(storage::LedgerRow {
-            revision: *revision,
-            log_time_ms: *time,
-            next_scope_id: next_scope.0,
-            request_floor: request_floor.to_bytes().to_vec(),
-            compacted_at: *compacted_at,
-        }),
+        Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
+            Message::Ledger(storage::LedgerRow {
+                revision: *revision,
+                log_time_ms: *time,
+                next_scope_id: next_scope.0,
+                request_floor: request_floor.to_bytes().to_vec(),
+                compacted_at: *compacted_at,
+            })
+        }
         Row::Resource(id, resource) => Message::Resource(storage::ResourceRow {
             resource_id: id.0,
             resource: Some(encode_resource(resource)),

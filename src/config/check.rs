@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
+use super::EventSettings;
 use super::Member;
 use super::RaftSettings;
 
@@ -35,6 +36,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     check_identity(config, &mut problems);
     check_listeners(config, &mut problems);
     check_members(config, &mut problems);
+    check_events(&config.events, &mut problems);
     check_raft(&config.raft, &mut problems);
     if let Some(problem) = level_problem(&config.log.level) {
         problems.add("log.level", problem);
@@ -172,6 +174,22 @@ fn check_member_address<'a>(
     }
     if let Some(first) = addresses.insert(address, key.clone()) {
         problems.add(key, format!("is {address}, as is {first}; every address can be used once"));
+    }
+}
+
+/// Less than this would let go of what nobody has had the time to read.
+const SHORTEST_AGE_MS: u64 = 60_000;
+const FEWEST_EVENTS: u64 = 1_000;
+
+fn check_events(events: &EventSettings, problems: &mut Problems) {
+    for (key, value, least) in [
+        ("events.max_age_ms", events.max_age_ms, SHORTEST_AGE_MS),
+        ("events.max_count", events.max_count, FEWEST_EVENTS),
+    ] {
+        if (1..least).contains(&value) {
+            let problem = format!("is {value}; use at least {least}, or 0 (or nothing) to keep all events");
+            problems.add(key, problem);
+        }
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Config {
     /// Milliseconds that the clock of this node may be from what time it must be; beyond that it is
     /// not followed while the node leads.
     pub max_clock_step_ms: u64,
+    /// How long events are kept.
+    pub events: EventSettings,
     /// Timing and sizes of replication.
     pub raft: RaftSettings,
     /// What is logged, and how.
@@ -96,6 +98,16 @@ pub struct Member {
     pub client_address: String,
     /// `host:port` under which the other nodes reach it.
     pub peer_address: String,
+}
+
+/// How long events are kept. The settings of the leader count: give all nodes the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventSettings {
+    /// Milliseconds of log time; 0 is for ever.
+    pub max_age_ms: u64,
+    /// How many; 0 is all.
+    pub max_count: u64,
 }
 
 /// Timing and sizes of replication.
@@ -254,6 +266,8 @@ struct File {
     #[serde(default)]
     members: Vec<Member>,
     #[serde(default)]
+    events: EventSettings,
+    #[serde(default)]
     raft: RaftSettings,
     #[serde(default)]
     log: LogSettings,
@@ -296,6 +310,7 @@ impl File {
             peer: PeerSettings { listen: or(&args.peer_listen, self.peer.listen) },
             members: self.members,
             max_clock_step_ms: args.max_clock_step_ms.unwrap_or(self.max_clock_step_ms),
+            events: self.events,
             raft: self.raft,
             log: LogSettings {
                 level: or(&args.log_level, self.log.level),

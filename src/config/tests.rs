@@ -269,6 +269,17 @@ fn zero_is_refused_for_every_raft_setting() {
 }
 
 #[test]
+fn events_are_not_let_go_before_anybody_can_have_read_them() {
+    for (key, bad, least) in [("max_age_ms", 59_999, "60000"), ("max_count", 999, "1000")] {
+        let with = |value| VALID.to_owned() + &format!("\n[events]\n{key} = {value}\n");
+        let told = message_of(&with(bad), StartArgs::default());
+        assert_tells(&told, &[&format!("events.{key} is {bad}"), least]);
+        assert!(load_text(&with(0), StartArgs::default()).is_ok());
+        assert!(load_text(&with(bad + 1), StartArgs::default()).is_ok());
+    }
+}
+
+#[test]
 fn a_checkpoint_interval_beyond_an_hour_is_refused() {
     assert_tells(
         &message("heartbeat_ms = 100", "checkpoint_interval_ms = 3600001"),

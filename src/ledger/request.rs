@@ -50,6 +50,13 @@ impl RequestId {
         Self(u128::from(time_ms).saturating_mul(1 << 80).saturating_sub(1))
     }
 
+    /// A UUIDv7 that is made at a time.
+    pub fn made_at(time_ms: u64, random: u128) -> Self {
+        let time = u128::from(time_ms) & ((1 << 48) - 1);
+        let random = random & ((1 << 76) - 1) & !(0b11 << 62);
+        Self(time << 80 | 7 << 76 | (random & ((1 << 76) - 1)) | 0b10 << 62)
+    }
+
     /// The 16 bytes of the UUID.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

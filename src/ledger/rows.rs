@@ -505,8 +505,13 @@ mod tests {
 
     /// A ledger of two scopes, with the rows in between left to the caller.
     fn load(rows: impl IntoIterator<Item = Row>) -> Result<State, BadRows> {
-        let ledger =
-            Row::Ledger { revision: 2, time: 1, next_scope: ScopeId(2), request_floor: RequestId::default(), compacted_at: 0 };
+        let ledger = Row::Ledger {
+            revision: 2,
+            time: 1,
+            next_scope: ScopeId(2),
+            request_floor: RequestId::default(),
+            compacted_at: 0,
+        };
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows))
     }
@@ -523,8 +528,13 @@ mod tests {
     #[test]
     fn a_scope_that_was_moved_may_come_before_its_parent() {
         let rows = [scope_row(0, "a", None), scope_row(1, "c", Some(2)), scope_row(2, "b", Some(0))];
-        let ledger =
-            Row::Ledger { revision: 3, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default(), compacted_at: 0 };
+        let ledger = Row::Ledger {
+            revision: 3,
+            time: 1,
+            next_scope: ScopeId(3),
+            request_floor: RequestId::default(),
+            compacted_at: 0,
+        };
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         let state = State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows)).expect("a state");
         assert_eq!(state.scope(ScopeId(1)).path.as_str(), "a/b/c");

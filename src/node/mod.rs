@@ -9,6 +9,7 @@
 //! | `read` | read index, once for all who wait |
 //! | `project` | keeps the projections up to date |
 //! | `proofs` | checkpoints and proofs; nodes compare what they have |
+//! | `retention` | lets go of old events |
 //! | `export` | events as they are stored |
 //! | `scrub` | reads what is stored, before somebody needs it |
 //! | `newcomer` | a member whose data is gone |
@@ -28,6 +29,7 @@ pub mod proofs;
 mod propose;
 mod read;
 pub mod relay;
+pub mod retention;
 mod scrub;
 mod tick;
 mod time;
@@ -46,6 +48,7 @@ use tokio::time::sleep;
 use tokio::time::timeout_at;
 
 use self::read::ReadPoint;
+use self::retention::Retention;
 use crate::clock::Clock;
 use crate::codec::note::NoteSigner;
 use crate::ledger;
@@ -144,6 +147,8 @@ pub struct Parts {
     pub rng: Arc<dyn Rng>,
     /// Signs checkpoints.
     pub signer: NoteSigner,
+    /// How long events are kept, as far as this node has a say.
+    pub retention: Retention,
 }
 
 /// One node.
@@ -181,6 +186,7 @@ impl Node {
         tasks.spawn(project::run(worker));
         tasks.spawn(proofs::compare(Arc::downgrade(&node)));
         tasks.spawn(scrub::run(Arc::downgrade(&node)));
+        tasks.spawn(retention::run(Arc::downgrade(&node)));
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
         tasks.spawn(tick::run(Arc::downgrade(&node)));

@@ -86,7 +86,10 @@ pub(super) struct Worker {
 }
 
 /// Takes up the projections of a node.
-pub(super) fn open(applied: &Arc<Applied>, faults: &Faults) -> Result<(Projections, Worker), ProjectionError> {
+pub(super) fn open(
+    applied: &Arc<Applied>,
+    faults: &Faults,
+) -> Result<(Projections, Worker), ProjectionError> {
     let runner = Runner::open(Arc::new(Stored(Arc::clone(applied))), projection::all())?;
     let (progress, shown) = watch::channel(runner.progress());
     let (wanted, asked) = watch::channel(0);

@@ -200,7 +200,7 @@ impl Node {
         for root in join_all(asked).await.into_iter().flatten() {
             *votes.entry(root).or_default() += 1;
         }
-        let majority = (others.len() + 1) / 2 + 1;
+        let majority = others.len().div_ceil(2) + 1;
         let nodes: Vec<_> = different.keys().map(ToString::to_string).collect();
         let nodes = nodes.join(", ");
         if votes.values().any(|count| *count >= majority) {

@@ -181,9 +181,8 @@ pub fn counts(
     views.scan(&from, &to, &mut |key, value| {
         match (kind_of(key), local::message::<storage::DenialCount>(WHAT, value)) {
             (Some(kind), Ok(count)) => {
-                let wanted = within.is_none_or(|within| {
-                    Path::parse(&kind.scope).is_ok_and(|path| path.is_within(within))
-                });
+                let wanted = within
+                    .is_none_or(|within| Path::parse(&kind.scope).is_ok_and(|path| path.is_within(within)));
                 if wanted {
                     sums.entry(kind).or_default().add(decode(&count));
                 }

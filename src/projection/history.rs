@@ -28,12 +28,8 @@ use crate::proto::v1::event::Body;
 use crate::store::StateStore;
 
 /// What it is.
-pub const ABOUT: About = About {
-    name: "history",
-    purpose: "the events of each quota, hold and job",
-    number: 0x12,
-    version: 1,
-};
+pub const ABOUT: About =
+    About { name: "history", purpose: "the events of each quota, hold and job", number: 0x12, version: 1 };
 
 const WHAT: &str = "a record of history";
 
@@ -88,7 +84,12 @@ impl History {
         self.pending.entry(prefix).or_default().push(revision);
     }
 
-    fn note_hold(&mut self, views: &Views<'_>, hold: HoldId, revision: Revision) -> Result<(), ProjectionError> {
+    fn note_hold(
+        &mut self,
+        views: &Views<'_>,
+        hold: HoldId,
+        revision: Revision,
+    ) -> Result<(), ProjectionError> {
         self.note(hold_prefix(hold), revision);
         let job = match self.jobs.get(&hold) {
             Some(job) => Some(job.clone().into_bytes()),

@@ -36,12 +36,8 @@ use crate::proto::v1::event::Body;
 use crate::store::StateStore;
 
 /// What it is.
-pub const ABOUT: About = About {
-    name: "holders",
-    purpose: "who takes how much of each quota",
-    number: 0x14,
-    version: 1,
-};
+pub const ABOUT: About =
+    About { name: "holders", purpose: "who takes how much of each quota", number: 0x14, version: 1 };
 
 const WHAT: &str = "a record of holders";
 
@@ -169,7 +165,12 @@ impl Holders {
         Ok(())
     }
 
-    fn reserve(&mut self, views: &Views<'_>, event: &v1::Event, body: &v1::Reserved) -> Result<(), ProjectionError> {
+    fn reserve(
+        &mut self,
+        views: &Views<'_>,
+        event: &v1::Event,
+        body: &v1::Reserved,
+    ) -> Result<(), ProjectionError> {
         let held = storage::HeldBy {
             consumer: body.consumer.clone(),
             actor: event.actor.clone(),
@@ -214,7 +215,12 @@ impl Holders {
         Ok(())
     }
 
-    fn commit(&mut self, views: &Views<'_>, event: &v1::Event, body: &v1::Committed) -> Result<(), ProjectionError> {
+    fn commit(
+        &mut self,
+        views: &Views<'_>,
+        event: &v1::Event,
+        body: &v1::Committed,
+    ) -> Result<(), ProjectionError> {
         let lines = match &body.after {
             Some(after) => after.lines.iter().map(held_line).collect(),
             None => {

@@ -39,7 +39,12 @@ const HEIGHT: u32 = 8;
 const HASH: usize = 32;
 
 /// Levels of tiles that a tree can have.
-const LEVELS: u8 = (u64::BITS / HEIGHT) as u8;
+const LEVELS: u8 = 8;
+
+/// The tile with a node of its level, and how many come before it in the tile.
+fn place(node: u64) -> (u64, usize) {
+    (node >> HEIGHT, usize::try_from(node % (1 << HEIGHT)).expect("a tile has few hashes"))
+}
 
 fn key(level: u8, tile: u64) -> [u8; 9] {
     let mut key = [level; 9];
@@ -109,7 +114,7 @@ impl Projection for Proofs {
             if nodes == 0 {
                 break;
             }
-            let (number, present) = (nodes >> HEIGHT, (nodes % WIDTH as u64) as usize);
+            let (number, present) = place(nodes);
             let hashes = if present == 0 { Vec::new() } else { tile(views, level, number, present)? };
             self.levels.push(Growing { number, hashes, changed: false });
         }
@@ -150,7 +155,7 @@ impl Projection for Proofs {
         }
         for level in 0..LEVELS {
             let nodes = horizon >> (u32::from(level) * HEIGHT);
-            let (number, present) = (nodes >> HEIGHT, (nodes % WIDTH as u64) as usize);
+            let (number, present) = place(nodes);
             if present > 0 {
                 let kept = tile(views, level, number, present)?;
                 batch.put(&key(level, number), kept);
@@ -207,8 +212,8 @@ impl<'a> Tree<'a> {
         let mut leaves = Vec::new();
         let mut next = from;
         while next < to {
-            let (number, first) = (next >> HEIGHT, (next % WIDTH as u64) as usize);
-            let last = (to - (number << HEIGHT)).min(WIDTH as u64) as usize;
+            let (number, first) = place(next);
+            let last = usize::try_from(to - (number << HEIGHT)).map_or(WIDTH, |last| last.min(WIDTH));
             let hashes = tile(&self.views, 0, number, last)?;
             leaves.extend(hashes.chunks_exact(HASH).skip(first).map(hash));
             next = (number + 1) << HEIGHT;
@@ -225,7 +230,7 @@ impl Nodes for Tree<'_> {
         let level = u8::try_from(above).expect("a tree has at most 64 levels");
         // The first of the hashes below it in its tile, and their number.
         let (first, count) = (index << in_tile, 1usize << in_tile);
-        let (number, offset) = (first >> HEIGHT, (first % WIDTH as u64) as usize);
+        let (number, offset) = place(first);
         let hashes = tile(&self.views, level, number, offset + count)?;
         let mut nodes: Vec<Hash> = hashes.chunks_exact(HASH).skip(offset).map(hash).collect();
         while nodes.len() > 1 {

@@ -156,14 +156,18 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn touch(&mut self, views: &Views<'_>, time: LogTime, touched: &v1::Touched) -> Result<(), ProjectionError> {
+    fn touch(
+        &mut self,
+        views: &Views<'_>,
+        time: LogTime,
+        touched: &v1::Touched,
+    ) -> Result<(), ProjectionError> {
         let account = (touched.scope_id, touched.resource_id);
         let before = match self.heads.get(&account) {
             Some(head) => Some(*head),
             None => read_head(views, account)?,
         };
-        let head =
-            Head { at: time, used: decimal(&touched.used)?, held: decimal(&touched.held)? };
+        let head = Head { at: time, used: decimal(&touched.used)?, held: decimal(&touched.held)? };
         let opening = before.map_or(Decimal::ZERO, |before| before.taken());
         // A policy that changes takes nothing.
         if before.is_none() || opening != head.taken() {

@@ -11,7 +11,6 @@ use super::state_machine::Applied;
 use crate::codec::Corrupt;
 use crate::codec::digest::DigestOfRows;
 use crate::codec::digest::StateDigest;
-use crate::codec::keys;
 use crate::codec::rows;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
@@ -46,7 +45,9 @@ impl Rows {
         if self.ledger.is_none() {
             match rows::decode(row, &|_| None) {
                 Ok(Row::Ledger { revision, time, .. }) => self.ledger = Some((revision, time)),
-                Ok(_) => self.problem = Some(Corrupt::new("the state", "it does not begin with its revision")),
+                Ok(_) => {
+                    self.problem = Some(Corrupt::new("the state", "it does not begin with its revision"))
+                }
                 Err(corrupt) => self.problem = Some(corrupt),
             }
         }
@@ -60,11 +61,7 @@ impl Applied {
         loop {
             // Rows that changed are written first; when something else is being written, later.
             self.checkpoint()?;
-            let written = match self.store().get(Space::Meta, keys::CHECKPOINT)? {
-                Some(bytes) => keys::number(crate::codec::local::payload("the checkpoint", &bytes)?),
-                None => Some(0),
-            };
-            if written.is_some_and(|written| written >= least) {
+            if self.checkpointed()? >= least {
                 return self.digest_of_rows().await;
             }
             sleep(BUSY).await;
@@ -86,9 +83,7 @@ impl Applied {
             (Some(corrupt), _) => Err(corrupt.into()),
             (None, Some((revision, time))) => Ok(Digested { revision, time, digest: digest.finish() }),
             // Nothing was ever written.
-            (None, None) => {
-                Ok(Digested { revision: 0, time: 0, digest: StateDigest::of(&State::default()) })
-            }
+            (None, None) => Ok(Digested { revision: 0, time: 0, digest: StateDigest::of(&State::default()) }),
         }
     }
 }

@@ -208,6 +208,16 @@ impl Applied {
         Ok(Written::Done)
     }
 
+    /// The revision of the rows that are written.
+    pub fn checkpointed(&self) -> Result<Revision, StoreError> {
+        let corrupt = |problem: &dyn std::fmt::Display| StoreError::new("read the checkpoint", problem);
+        let Some(bytes) = self.store.get(Space::Meta, keys::CHECKPOINT)? else {
+            return Ok(0);
+        };
+        let payload = local::payload("the checkpoint", &bytes).map_err(|error| corrupt(&error))?;
+        keys::number(payload).ok_or_else(|| corrupt(&"it is no number"))
+    }
+
     /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
     /// while a snapshot is being installed: that brings rows of its own.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {

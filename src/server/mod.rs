@@ -27,6 +27,7 @@ use crate::node;
 use crate::node::Node;
 use crate::node::newcomer;
 use crate::node::relay::RelayService;
+use crate::node::retention::Retention;
 use crate::proto::peer::v1::raft_server::RaftServer;
 use crate::proto::peer::v1::relay_server::RelayServer;
 use crate::proto::v1;
@@ -146,6 +147,10 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
             max_clock_step_ms: config.max_clock_step_ms,
             rng: parts.rng,
             signer,
+            retention: Retention {
+                max_age_ms: (config.events.max_age_ms > 0).then_some(config.events.max_age_ms),
+                max_count: (config.events.max_count > 0).then_some(config.events.max_count),
+            },
         },
         &mut tasks,
     )?;

@@ -181,9 +181,7 @@ impl World {
                 let path = path(&self.at_of(*at, is_lent));
                 Command::DeleteScope(DeleteScope { path, recursive: *recursive })
             }
-            Wish::Compact(age) => {
-                Command::CompactEvents(self.revision.saturating_add_signed(-age))
-            }
+            Wish::Compact(age) => Command::CompactEvents(self.revision.saturating_add_signed(-age)),
             Wish::Register(text, other) => Command::RegisterResource(resource(text, *other)?),
             Wish::PutTemplate { name: text, long, quotas, guess } => {
                 let description = if *long { "for many" } else { "" };

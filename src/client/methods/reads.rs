@@ -83,9 +83,63 @@ impl Client {
         page_size: u32,
         page_token: &str,
     ) -> Result<ListQuotasResponse, ClientError> {
-        let message =
-            ListQuotasRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned(), read: None };
+        let message = ListQuotasRequest {
+            scope: scope.to_owned(),
+            page_size,
+            page_token: page_token.to_owned(),
+            read: None,
+        };
         call!(self, Repeat::Read, query.list_quotas, message)
+    }
+
+    /// What is taken at and below a scope.
+    pub async fn get_usage(&self, message: GetUsageRequest) -> Result<GetUsageResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_usage, message)
+    }
+
+    /// What was taken of a quota over time.
+    pub async fn get_usage_series(
+        &self,
+        message: GetUsageSeriesRequest,
+    ) -> Result<GetUsageSeriesResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_usage_series, message)
+    }
+
+    /// The events of a quota, a hold or a job.
+    pub async fn get_history(&self, message: GetHistoryRequest) -> Result<GetHistoryResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_history, message)
+    }
+
+    /// Who takes most of a quota.
+    pub async fn list_holders(
+        &self,
+        message: ListHoldersRequest,
+    ) -> Result<ListHoldersResponse, ClientError> {
+        call!(self, Repeat::Read, query.list_holders, message)
+    }
+
+    /// How often commands were not carried out, and why.
+    pub async fn get_denials(&self, message: GetDenialsRequest) -> Result<GetDenialsResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_denials, message)
+    }
+
+    /// What a client of one scope may know.
+    pub async fn get_consumer_view(
+        &self,
+        message: GetConsumerViewRequest,
+    ) -> Result<GetConsumerViewResponse, ClientError> {
+        call!(self, Repeat::Read, query.get_consumer_view, message)
+    }
+
+    /// What the node that is asked makes of the events.
+    pub async fn list_projections(&self) -> Result<ListProjectionsResponse, ClientError> {
+        call!(self, Repeat::Read, query.list_projections, ListProjectionsRequest {})
+    }
+
+    /// Has the node that is asked make a projection anew.
+    pub async fn rebuild_projection(&self, name: &str) -> Result<RebuildProjectionResponse, ClientError> {
+        let message = RebuildProjectionRequest { name: name.to_owned() };
+        call!(self, Repeat::Once, query.rebuild_projection, message)
     }
 
     /// One hold, live or closed not long ago.

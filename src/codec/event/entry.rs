@@ -49,7 +49,7 @@ pub fn encode_entry(events: &[Event], requests: &[Request], position: Position) 
 /// The commands of a request whose events have not been encoded yet.
 enum Commands {
     None,
-    One(v1::BatchCommand),
+    One(Box<v1::BatchCommand>),
     Whole(v1::BatchRequest),
     Each(std::vec::IntoIter<v1::BatchCommand>),
 }
@@ -57,7 +57,7 @@ enum Commands {
 impl Commands {
     fn of(request: &Request, took_effect_in_parts: bool) -> Self {
         match command::encode_logged(&request.command) {
-            Logged::One(command) => Self::One(command),
+            Logged::One(command) => Self::One(Box::new(command)),
             Logged::Batch(batch) if took_effect_in_parts => Self::Each(batch.commands.into_iter()),
             Logged::Batch(batch) => Self::Whole(batch),
         }
@@ -70,7 +70,7 @@ impl Commands {
                 message.command = Some(commands.next().expect("each command of a batch has one event"));
             }
             Self::One(_) | Self::Whole(_) => match std::mem::replace(self, Self::None) {
-                Self::One(command) => message.command = Some(command),
+                Self::One(command) => message.command = Some(*command),
                 Self::Whole(batch) => message.batch = Some(batch),
                 Self::None | Self::Each(_) => unreachable!("it was looked at just now"),
             },

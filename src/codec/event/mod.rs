@@ -135,10 +135,9 @@ fn encode_body(event: &Event) -> Message {
         Body::TimeRefused { clock, node } => {
             Message::TimeRefused(v1::TimeRefused { clock_ms: *clock, node_id: *node })
         }
-        Body::EventsCompacted { through, previous } => Message::EventsCompacted(v1::EventsCompacted {
-            through_revision: *through,
-            previous: *previous,
-        }),
+        Body::EventsCompacted { through, previous } => {
+            Message::EventsCompacted(v1::EventsCompacted { through_revision: *through, previous: *previous })
+        }
         Body::Rejected { command, rejection } => Message::Rejected(v1::Rejected {
             command: command.to_string(),
             rejection: Some(rejection::encode(rejection)),

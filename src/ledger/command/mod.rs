@@ -15,8 +15,8 @@ pub mod policy;
 pub mod template;
 pub mod tree;
 
-use super::rejection::Malformed;
 use super::Revision;
+use super::rejection::Malformed;
 use super::resource::Resource;
 pub use hold::Commit;
 pub use hold::HoldAmount;
