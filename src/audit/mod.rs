@@ -10,6 +10,8 @@
 
 pub mod export;
 pub mod replay;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 
 /// Something in an export does not fit.

@@ -61,7 +61,7 @@ pub struct SeriesArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Period {
+pub(super) enum Period {
     Minute,
     Hour,
     Day,
@@ -126,7 +126,7 @@ pub struct HistoryOfJob {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
-pub struct HistoryArgs {
+pub(super) struct HistoryArgs {
     /// Begin with the last event
     #[arg(long)]
     newest_first: bool,

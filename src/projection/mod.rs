@@ -23,6 +23,8 @@ pub mod history;
 pub mod holders;
 pub mod proofs;
 pub mod runner;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 pub mod views;
 

@@ -46,7 +46,7 @@ impl Rows {
             match rows::decode(row, &|_| None) {
                 Ok(Row::Ledger { revision, time, .. }) => self.ledger = Some((revision, time)),
                 Ok(_) => {
-                    self.problem = Some(Corrupt::new("the state", "it does not begin with its revision"))
+                    self.problem = Some(Corrupt::new("the state", "it does not begin with its revision"));
                 }
                 Err(corrupt) => self.problem = Some(corrupt),
             }
