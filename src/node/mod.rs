@@ -7,6 +7,7 @@
 //! | `time` | what time it is: the stamp of every entry |
 //! | `tick` | an entry when something is due and nobody sends a command |
 //! | `read` | read index, once for all who wait |
+//! | `watch/` | events as they come, for many readers |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
@@ -23,6 +24,7 @@ mod read;
 pub mod relay;
 mod tick;
 mod time;
+pub mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,7 +33,6 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::Semaphore;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -45,7 +46,6 @@ use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
-use crate::proto::v1;
 use crate::raft::Applied;
 use crate::raft::Faults;
 use crate::raft::Member;
@@ -126,7 +126,8 @@ pub struct Node {
     proposals: propose::Queue,
     reads: read::Queue,
     time: time::Time,
-    progress: watch::Receiver<Progress>,
+    progress: tokio::sync::watch::Receiver<Progress>,
+    watches: watch::Watches,
     /// One preview at a time.
     previews: Semaphore,
 }
@@ -138,11 +139,13 @@ impl Node {
         let (reads, waiting) = read::queue();
         let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
+        let watches = watch::Watches::new(*progress.borrow());
         let previews = Semaphore::new(1);
-        let node = Arc::new(Self { parts, proposals, reads, time, progress, previews });
+        let node = Arc::new(Self { parts, proposals, reads, time, progress, watches, previews });
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
+        tasks.spawn(watch::pump::run(Arc::downgrade(&node)));
         node
     }
 
@@ -154,14 +157,6 @@ impl Node {
     /// Reads the state as this node has it. Nothing may be awaited while the guard lives.
     pub fn state(&self) -> StateGuard<'_> {
         self.parts.applied.read()
-    }
-
-    /// Events from a revision on, as `Applied::events`. One that cannot be read is a fault.
-    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, Error> {
-        self.parts.applied.events(from, limit).map_err(|error| {
-            self.parts.faults.report(format!("read events: {error}"));
-            Error::new(ErrorKind::Fault, format!("this node cannot read its events and stops: {error}"))
-        })
     }
 
     /// What a request would lead to now, after everything that was acknowledged anywhere before the

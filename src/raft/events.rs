@@ -1,0 +1,85 @@
+//! The events of a node, read from its store. Nothing is locked meanwhile: applying goes on.
+
+use std::io;
+
+use super::Applied;
+use crate::codec::Corrupt;
+use crate::codec::block;
+use crate::codec::keys;
+use crate::ledger::Revision;
+use crate::proto::v1;
+use crate::store::Space;
+
+/// A page of events ends with the one that reaches this many bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+const WHAT: &str = "the event stream";
+
+impl Applied {
+    /// Events from a revision on, in order and without a gap: at most `limit`, and fewer when they are
+    /// large. They begin later when those before were removed.
+    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, io::Error> {
+        let mut page = Page { from, limit, events: Vec::new(), bytes: 0 };
+        let mut problem = None;
+        self.blocks(from, &mut |block| {
+            problem = page.add(block).err();
+            problem.is_none() && !page.is_full()
+        })?;
+        problem.map_or(Ok(page.events), |corrupt| Err(corrupt.into()))
+    }
+
+    /// Events up to this revision were removed; 0 for none.
+    pub fn compacted_at(&self) -> Result<Revision, io::Error> {
+        let mut first = None;
+        self.store().scan(Space::Events, &keys::block(0), &keys::block(Revision::MAX), &mut |key, _| {
+            first = Some(key.to_vec());
+            false
+        })?;
+        let Some(key) = first else {
+            return Ok(0);
+        };
+        let revision = keys::number(&key).ok_or_else(|| Corrupt::new(WHAT, "a key is no revision"))?;
+        Ok(revision.saturating_sub(1))
+    }
+}
+
+struct Page {
+    from: Revision,
+    limit: usize,
+    events: Vec<v1::Event>,
+    bytes: usize,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
+    }
+
+    /// Adds what is wanted of a block. It may have thousands of events: the others are passed over.
+    fn add(&mut self, block: &[u8]) -> Result<(), Corrupt> {
+        let records = block::events(block)?;
+        let Some(first) = records.first() else {
+            return Err(Corrupt::new(WHAT, "a block has no events"));
+        };
+        let first = block::event(first)?.revision;
+        if let Some(last) = self.events.last()
+            && first != last.revision + 1
+        {
+            return Err(Corrupt::new(WHAT, format!("{first} follows {}", last.revision)));
+        }
+        let passed_over = usize::try_from(self.from.saturating_sub(first)).unwrap_or(usize::MAX);
+        for (record, revision) in records.into_iter().zip(first..).skip(passed_over) {
+            if self.is_full() {
+                break;
+            }
+            let event = block::event(record)?;
+            if event.revision != revision {
+                let problem = format!("{} stands where {revision} should", event.revision);
+                return Err(Corrupt::new(WHAT, problem));
+            }
+            self.bytes += record.len();
+            self.events.push(event);
+        }
+        Ok(())
+    }
+}
