@@ -21,7 +21,6 @@ use openraft::OptionalSend;
 use openraft::Snapshot;
 use openraft::storage::EntryResponder;
 use openraft::storage::RaftStateMachine;
-use prost::Message as _;
 use tokio::sync::watch;
 
 use super::recovery;
@@ -50,7 +49,6 @@ use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::proto::storage::v1 as storage;
-use crate::proto::v1;
 use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
