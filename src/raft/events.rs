@@ -10,8 +10,9 @@ use crate::ledger::Revision;
 use crate::proto::v1;
 use crate::store::Space;
 
-/// A page of events ends with the one that reaches this many bytes.
-const PAGE_BYTES: usize = 1 << 20;
+/// A page of events ends with the one that reaches this many bytes: a thousand readers that take
+/// nothing more have one each on its way.
+const PAGE_BYTES: usize = 256 << 10;
 
 const WHAT: &str = "the event stream";
 

@@ -114,7 +114,8 @@ async fn watchers_see_every_event_once_while_nodes_are_killed_restarted_and_sent
 /// Reservations that leave large events.
 fn reservations(commands: u64) -> v1::BatchRequest {
     let labels = (0..8).map(|part| (format!("{part}{}", "x".repeat(60)), "y".repeat(60))).collect();
-    let reserve = v1::ReserveRequest { lines: vec![line("bulk", "instances", 1)], labels, ..Default::default() };
+    let reserve =
+        v1::ReserveRequest { lines: vec![line("bulk", "instances", 1)], labels, ..Default::default() };
     let command = |tag| v1::BatchCommand { tag, command: Some(Command::Reserve(reserve.clone())) };
     v1::BatchRequest { commands: (0..commands).map(command).collect(), ..Default::default() }
 }

@@ -323,7 +323,8 @@ async fn scopes_quotas_and_holds_are_found_page_by_page() {
 
     let (mut quotas, mut token) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListQuotasRequest { scope: "acme/ml".into(), page_size: 7, page_token: token, read: None };
+        let request =
+            v1::ListQuotasRequest { scope: "acme/ml".into(), page_size: 7, page_token: token, read: None };
         let page = bench.query.list_quotas(request).await.expect("a page").into_inner();
         quotas.extend(page.quotas.into_iter().map(|quota| (quota.scope, quota.resource)));
         token = page.next_page_token;

@@ -83,8 +83,12 @@ impl Client {
         page_size: u32,
         page_token: &str,
     ) -> Result<ListQuotasResponse, ClientError> {
-        let message =
-            ListQuotasRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned(), read: None };
+        let message = ListQuotasRequest {
+            scope: scope.to_owned(),
+            page_size,
+            page_token: page_token.to_owned(),
+            read: None,
+        };
         call!(self, Repeat::Read, query.list_quotas, message)
     }
 

@@ -128,7 +128,7 @@ impl Watcher {
         let inner = &self.client.inner;
         let node = inner.nodes.current();
         let request = self.client.request_without_deadline(self.request.clone());
-        let mut events = super::events(inner.nodes.channel(node));
+        let mut events = super::events(inner.nodes.channel_for_watches(node));
         match timeout(inner.try_timeout, events.watch(request)).await {
             Ok(Ok(response)) => Ok(Connection { node, messages: response.into_inner() }),
             Ok(Err(status)) => Err(Lost::of(node, status)),

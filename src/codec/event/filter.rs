@@ -138,9 +138,10 @@ impl Filter {
             && (self.kinds.is_empty()
                 || event.body.as_ref().is_some_and(|body| self.kinds.contains(&kind(body))))
             && (self.hold_id == 0 || names::any(event, |named| named == Named::Hold(self.hold_id)))
-            && self.resource.as_ref().is_none_or(|resource| {
-                names::any(event, |named| named == Named::Resource(resource.as_str()))
-            })
+            && self
+                .resource
+                .as_ref()
+                .is_none_or(|resource| names::any(event, |named| named == Named::Resource(resource.as_str())))
             && self.scope.as_ref().is_none_or(|scope| {
                 names::any(event, |named| match named {
                     Named::Scope(path) => is_at_or_below(path, scope.as_str()),
@@ -247,8 +248,7 @@ mod tests {
         assert!(wanted.passes(&event("acme/ml")) && wanted.passes(&event("acme/ml/alice")));
         assert!(!wanted.passes(&event("acme")) && !wanted.passes(&event("acme/mlx")));
         let touched = v1::Touched { scope: "acme/ml".into(), resource: "gpu".into(), ..Default::default() };
-        let touched =
-            v1::Event { touched: vec![touched], ..with_body(Body::QuotaSet(Default::default())) };
+        let touched = v1::Event { touched: vec![touched], ..with_body(Body::QuotaSet(Default::default())) };
         assert!(wanted.passes(&touched) && resource("gpu").passes(&touched));
         assert!(!resource("cpu").passes(&touched) && !scope("other").passes(&touched));
     }
@@ -297,7 +297,9 @@ mod tests {
             ..Default::default()
         };
         let lent = asked(Command::TransferQuota(lent));
-        assert!(scope("acme/a").passes(&lent) && scope("acme/b").passes(&lent) && resource("gpu").passes(&lent));
+        assert!(
+            scope("acme/a").passes(&lent) && scope("acme/b").passes(&lent) && resource("gpu").passes(&lent)
+        );
         let policy = |name: &str| v1::ResourcePolicy { resource: name.into(), policy: None };
         let planned =
             v1::PlannedScope { path: "acme/ml".into(), quotas: vec![policy("gpu")], ..Default::default() };

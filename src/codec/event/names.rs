@@ -41,7 +41,9 @@ fn in_body<'a>(body: &'a Body, is_it: Look<'a, '_>) -> bool {
         Body::ScopeCreated(body) => is_it(Named::Scope(&body.path)),
         Body::ScopeUpdated(body) => is_it(Named::Scope(&body.path)),
         Body::ScopeMoved(body) => {
-            is_it(Named::Scope(&body.from)) || is_it(Named::Scope(&body.to)) || overruns(&body.overruns, is_it)
+            is_it(Named::Scope(&body.from))
+                || is_it(Named::Scope(&body.to))
+                || overruns(&body.overruns, is_it)
         }
         Body::ScopeDeleted(body) => is_it(Named::Scope(&body.path)),
         Body::ResourceRegistered(body) => {
@@ -123,9 +125,7 @@ fn rejection<'a>(rejection: Option<&'a v1::Rejection>, is_it: Look<'a, '_>) -> b
         Reason::TransferNotAllowed(found) => quota_name(&found.quota, is_it),
         Reason::TtlTooLong(found) => quota_name(&found.quota, is_it),
         Reason::LimitConflict(found) => quota_name(&found.quota, is_it) || quota_name(&found.other, is_it),
-        Reason::BelowUse(found) => {
-            found.taken.as_ref().is_some_and(|taken| quota_name(&taken.quota, is_it))
-        }
+        Reason::BelowUse(found) => found.taken.as_ref().is_some_and(|taken| quota_name(&taken.quota, is_it)),
         Reason::Denied(found) => found.blocking.iter().any(|found| blocking(Some(found), is_it)),
         Reason::Uncountable(found) => {
             found.quotas.iter().any(|name| quota(&name.scope, &name.resource, is_it))

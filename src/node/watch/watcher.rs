@@ -20,8 +20,9 @@ use crate::proto::v1;
 /// The most events of one message.
 const MOST: usize = 1_000;
 
-/// A message ends before the event with which it would have more bytes, unless that is its first.
-const MOST_BYTES: usize = 1 << 20;
+/// A message ends before the event with which it would have more bytes, unless that is its first. A
+/// connection that takes nothing more has one of its messages on its way.
+const MOST_BYTES: usize = 256 << 10;
 
 /// One thing to say.
 #[derive(Debug, Clone, PartialEq)]
