@@ -1,6 +1,7 @@
 //! The events of a node, read from its store. Nothing is locked meanwhile: applying goes on.
 
 use std::io;
+use std::ops::Range;
 
 use super::Applied;
 use crate::codec::Corrupt;
@@ -18,14 +19,30 @@ const WHAT: &str = "the event stream";
 
 impl Applied {
     /// Events from a revision on, in order and without a gap: at most `limit`, and fewer when they are
-    /// large. They begin later when those before were removed.
-    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, io::Error> {
+    /// large. They begin later when those before were removed. What is left of the block in which they
+    /// end stays in `open`.
+    pub fn events(
+        &self,
+        from: Revision,
+        limit: usize,
+        open: &mut OpenBlock,
+    ) -> Result<Vec<v1::Event>, io::Error> {
         let mut page = Page { from, limit, events: Vec::new(), bytes: 0 };
+        if open.has(from) {
+            page.add(&open.block)?;
+        }
         let mut problem = None;
-        self.blocks(from, &mut |block| {
-            problem = page.add(block).err();
-            problem.is_none() && !page.is_full()
-        })?;
+        if !page.is_full() {
+            let next = page.events.last().map_or(from, |last| last.revision + 1);
+            self.blocks(next, &mut |block| {
+                match page.add(block) {
+                    Ok(Some(left)) => *open = OpenBlock { left, block: block.to_vec() },
+                    Ok(None) => {}
+                    Err(corrupt) => problem = Some(corrupt),
+                }
+                problem.is_none() && !page.is_full()
+            })?;
+        }
         problem.map_or(Ok(page.events), |corrupt| Err(corrupt.into()))
     }
 
@@ -44,6 +61,21 @@ impl Applied {
     }
 }
 
+/// The block in which the last page ended. Most often the next begins there, and a block may be far
+/// larger than a page: it is not read and decompressed for each.
+#[derive(Debug, Default)]
+pub struct OpenBlock {
+    /// The events that are left of it.
+    left: Range<Revision>,
+    block: Vec<u8>,
+}
+
+impl OpenBlock {
+    fn has(&self, revision: Revision) -> bool {
+        self.left.contains(&revision)
+    }
+}
+
 struct Page {
     from: Revision,
     limit: usize,
@@ -56,8 +88,9 @@ impl Page {
         self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
     }
 
-    /// Adds what is wanted of a block. It may have thousands of events: the others are passed over.
-    fn add(&mut self, block: &[u8]) -> Result<(), Corrupt> {
+    /// Adds what is wanted of a block, and tells what was left. It may have thousands of events: those
+    /// before are passed over.
+    fn add(&mut self, block: &[u8]) -> Result<Option<Range<Revision>>, Corrupt> {
         let records = block::events(block)?;
         let Some(first) = records.first() else {
             return Err(Corrupt::new(WHAT, "a block has no events"));
@@ -69,9 +102,10 @@ impl Page {
             return Err(Corrupt::new(WHAT, format!("{first} follows {}", last.revision)));
         }
         let passed_over = usize::try_from(self.from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let end = first + records.len() as u64;
         for (record, revision) in records.into_iter().zip(first..).skip(passed_over) {
             if self.is_full() {
-                break;
+                return Ok(Some(revision..end));
             }
             let event = block::event(record)?;
             if event.revision != revision {
@@ -81,6 +115,6 @@ impl Page {
             self.bytes += record.len();
             self.events.push(event);
         }
-        Ok(())
+        Ok(None)
     }
 }

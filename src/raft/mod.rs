@@ -21,6 +21,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
+pub use events::OpenBlock;
 pub use fault::Faults;
 pub use log_store::Log;
 pub use peers::Peers;

@@ -120,6 +120,19 @@ impl Bench {
     }
 
     async fn with(max_message_bytes: usize, clock: Arc<dyn Clock>) -> Self {
+        let mut bench = Self::start(max_message_bytes, clock, Disk::new(1)).await;
+        bench.cluster.initialize(v1::InitializeRequest::default()).await.expect("a cluster");
+        for path in ["acme", "acme/ml"] {
+            let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
+            bench.quotas.create_scope(scope).await.expect("a scope");
+            let policy = v1::Policy { limit: limit("10"), ..Default::default() };
+            bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
+        }
+        bench
+    }
+
+    /// A node with what is on a disk.
+    async fn start(max_message_bytes: usize, clock: Arc<dyn Clock>, disk: Arc<Disk>) -> Self {
         let (client, peer) = (free_port(), free_port());
         let address = |port| format!("127.0.0.1:{port}");
         let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
@@ -135,7 +148,7 @@ impl Bench {
             log: LogSettings::default(),
         };
         let parts = server::Parts {
-            store: Box::new(SimulatedStore::new(Disk::new(1))),
+            store: Box::new(SimulatedStore::new(disk)),
             clock,
             net: Arc::new(TcpNet),
             rng: Arc::new(SystemRng),
@@ -154,11 +167,7 @@ impl Bench {
                 }
             }
         };
-        ClusterClient::new(channel.clone())
-            .initialize(v1::InitializeRequest::default())
-            .await
-            .expect("a cluster");
-        let mut bench = Self {
+        Self {
             ledger: LedgerClient::new(channel.clone()),
             quotas: QuotasClient::new(channel.clone()),
             query: QueryClient::new(channel.clone()),
@@ -166,14 +175,7 @@ impl Bench {
             cluster: ClusterClient::new(channel),
             stop,
             node,
-        };
-        for path in ["acme", "acme/ml"] {
-            let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
-            bench.quotas.create_scope(scope).await.expect("a scope");
-            let policy = v1::Policy { limit: limit("10"), ..Default::default() };
-            bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
         }
-        bench
     }
 
     async fn revision(&mut self) -> u64 {

@@ -2,6 +2,10 @@
 
 use quorate::proto::v1::watch_request::Start;
 use quorate::proto::v1::watch_response::Item;
+use quorate::codec::keys;
+use quorate::store::Batch;
+use quorate::store::Space;
+use quorate::store::Store as _;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
@@ -368,4 +372,42 @@ async fn watches_end_when_the_node_stops() {
     let ended = waiting.0.message().await.expect_err("it is over");
     assert!(ended.code() == Code::Unavailable && ended.message().contains("stopping"), "{ended:?}");
     node.await.expect("without a fault");
+}
+
+#[tokio::test]
+async fn what_was_removed_is_not_passed_over_in_silence() {
+    let disk = Disk::new(1);
+    let clock = || Arc::new(SystemClock);
+    let mut bench = Bench::start(4 << 20, clock(), Arc::clone(&disk)).await;
+    bench.cluster.initialize(v1::InitializeRequest::default()).await.expect("a cluster");
+    for path in ["a", "b", "c", "d", "e"] {
+        let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
+        bench.quotas.create_scope(scope).await.expect("a scope");
+    }
+    let all = bench.all().await;
+    let Bench { stop, node, .. } = bench;
+    stop.send(()).expect("the node runs");
+    node.await.expect("without a fault");
+    let state = SimulatedStore::new(Arc::clone(&disk)).open().expect("a disk").state;
+    let mut removal = Batch::default();
+    removal.delete_range(Space::Events, keys::block(0), keys::block(4));
+    state.write(removal).expect("removed");
+    state.flush().await.expect("for good");
+
+    let mut bench = Bench::start(4 << 20, clock(), disk).await;
+    let removed = |status: &Status| {
+        let details = status.get_error_details();
+        let info = details.error_info().expect("an ErrorInfo");
+        (status.code(), info.reason.clone(), info.metadata["compacted_at"].clone())
+    };
+    let expected = (Code::OutOfRange, "EVENTS_COMPACTED".to_owned(), "3".to_owned());
+    for from_revision in [1, 3] {
+        assert_eq!(removed(&bench.refused_watch(from(from_revision)).await), expected);
+        let request = v1::ListEventsRequest { from_revision, ..Default::default() };
+        assert_eq!(removed(&bench.events.list_events(request).await.expect_err("removed")), expected);
+    }
+    let (events, _) = bench.watch(from(4)).await.events().await;
+    assert_eq!(events, all[3..]);
+    let there = bench.list(v1::ListEventsRequest::default()).await;
+    assert_eq!((there.events, there.compacted_at), (all[3..].to_vec(), 3));
 }

@@ -19,7 +19,6 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -34,6 +33,7 @@ use crate::codec::event::filter::Filter;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::proto::v1;
+use crate::raft::OpenBlock;
 use crate::raft::state_machine::Progress;
 
 /// Where a watch begins.
@@ -86,7 +86,7 @@ pub(super) struct Watches {
     head: watch::Sender<Head>,
     /// Whoever reads pages from the disk takes turns: a page takes a thread of the runtime for some
     /// milliseconds, and Raft needs the others.
-    reading: Semaphore,
+    reading: tokio::sync::Mutex<OpenBlock>,
 }
 
 /// How far watchers were told to look.
@@ -105,7 +105,7 @@ impl Watches {
         Self {
             tail: Mutex::new(Tail::after(progress.revision)),
             head: watch::Sender::new(head),
-            reading: Semaphore::new(1),
+            reading: Default::default(),
         }
     }
 
@@ -162,8 +162,8 @@ impl Node {
     pub async fn events_from(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, NoEvents> {
         let newest = self.newest();
         let events = {
-            let _turn = self.watches.reading.acquire().await.expect("it is never closed");
-            self.parts.applied.events(from, limit).map_err(|error| self.unreadable(&error))?
+            let mut open = self.watches.reading.lock().await;
+            self.parts.applied.events(from, limit, &mut open).map_err(|error| self.unreadable(&error))?
         };
         tokio::task::yield_now().await;
         match events.first() {
