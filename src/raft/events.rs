@@ -33,8 +33,7 @@ impl Applied {
         }
         let mut problem = None;
         if !page.is_full() {
-            let next = page.events.last().map_or(from, |last| last.revision + 1);
-            self.blocks(next, &mut |block| {
+            self.blocks(page.next(), &mut |block| {
                 match page.add(block) {
                     Ok(Some(left)) => *open = OpenBlock { left, block: block.to_vec() },
                     Ok(None) => {}
@@ -84,6 +83,11 @@ struct Page {
 }
 
 impl Page {
+    /// The revision that it goes on with.
+    fn next(&self) -> Revision {
+        self.events.last().map_or(self.from, |last| last.revision + 1)
+    }
+
     fn is_full(&self) -> bool {
         self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
     }
@@ -96,13 +100,11 @@ impl Page {
             return Err(Corrupt::new(WHAT, "a block has no events"));
         };
         let first = block::event(first)?.revision;
-        if let Some(last) = self.events.last()
-            && first != last.revision + 1
-        {
-            return Err(Corrupt::new(WHAT, format!("{first} follows {}", last.revision)));
+        let (next, end) = (self.next(), first + records.len() as u64);
+        if first > next && !self.events.is_empty() {
+            return Err(Corrupt::new(WHAT, format!("{first} stands where {next} should")));
         }
-        let passed_over = usize::try_from(self.from.saturating_sub(first)).unwrap_or(usize::MAX);
-        let end = first + records.len() as u64;
+        let passed_over = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
         for (record, revision) in records.into_iter().zip(first..).skip(passed_over) {
             if self.is_full() {
                 return Ok(Some(revision..end));

@@ -1,8 +1,8 @@
 //! Watching one node, and finding events on it.
 
+use quorate::codec::keys;
 use quorate::proto::v1::watch_request::Start;
 use quorate::proto::v1::watch_response::Item;
-use quorate::codec::keys;
 use quorate::store::Batch;
 use quorate::store::Space;
 use quorate::store::Store as _;
