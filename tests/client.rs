@@ -18,6 +18,7 @@ use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
 use quorate::client::DECODE_LIMIT_BYTES;
+use quorate::client::Watcher;
 use quorate::client::new_request_id;
 use quorate::client::numbered_request_id;
 use quorate::client::request_id_of;
@@ -64,6 +65,15 @@ struct Node {
     address: String,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    watches: Arc<Mutex<VecDeque<(Vec<WatchResponse>, End)>>>,
+    watches_asked: Arc<Mutex<Vec<WatchRequest>>>,
+}
+
+/// How a watch ends.
+enum End {
+    Cut,
+    Refusal(Status),
+    Silence,
 }
 
 impl Node {
@@ -73,12 +83,29 @@ impl Node {
             address: listener.local_addr().expect("bound").to_string(),
             script: Arc::new(Mutex::new(script.into())),
             seen: Arc::default(),
+            watches: Arc::default(),
+            watches_asked: Arc::default(),
         };
         let server = tonic::transport::Server::builder()
             .add_service(LedgerServer::new(node.clone()))
             .add_service(EventsServer::new(node.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         node
+    }
+
+    /// One more watch that it will answer.
+    fn will_say(&self, messages: Vec<WatchResponse>, end: End) {
+        self.watches.lock().expect("not poisoned").push_back((messages, end));
+    }
+
+    /// The revisions with which watches were to begin; 0 is now.
+    fn watched_from(&self) -> Vec<u64> {
+        let asked = std::mem::take(&mut *self.watches_asked.lock().expect("not poisoned"));
+        let from = |request: WatchRequest| match request.start {
+            Some(watch_request::Start::FromRevision(from)) => from,
+            _ => 0,
+        };
+        asked.into_iter().map(from).collect()
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -213,7 +240,25 @@ impl Events for Node {
         let next_revision = (from_revision + u64::from(page_size)).min(HISTORY + 1);
         let event = |revision| Event { revision, actor: "alice".into(), ..Default::default() };
         let events = (from_revision..next_revision).map(event).collect();
-        Ok(Response::new(ListEventsResponse { events, next_revision, revision: HISTORY }))
+        Ok(Response::new(ListEventsResponse { events, next_revision, revision: HISTORY, compacted_at: 0 }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    /// Says what the script has for the next watch, and then cuts it off or is silent.
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.watches_asked.lock().expect("not poisoned").push(request.into_inner());
+        let Some((messages, end)) = self.watches.lock().expect("not poisoned").pop_front() else {
+            return Err(Status::unavailable("nothing left to say"));
+        };
+        let messages = futures_util::stream::iter(messages.into_iter().map(Ok));
+        Ok(Response::new(match end {
+            End::Cut => {
+                Box::pin(messages.chain(futures_util::stream::iter([Err(Status::unavailable("gone"))])))
+            }
+            End::Refusal(status) => Box::pin(messages.chain(futures_util::stream::iter([Err(status)]))),
+            End::Silence => Box::pin(messages.chain(futures_util::stream::pending())),
+        }))
     }
 }
 
@@ -627,4 +672,128 @@ async fn a_reader_that_has_seen_enough_ends_the_program_in_peace() {
     let done = finished(child).await;
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert_eq!(text(&done.stderr), "");
+}
+
+fn watched(revisions: std::ops::RangeInclusive<u64>) -> WatchResponse {
+    let revision = *revisions.end();
+    let events = revisions.map(|revision| Event { revision, ..Default::default() }).collect();
+    WatchResponse { revision, item: Some(watch_response::Item::Events(WatchedEvents { events })) }
+}
+
+fn caught_up(revision: u64) -> WatchResponse {
+    WatchResponse { revision, item: Some(watch_response::Item::CaughtUp(CaughtUp::default())) }
+}
+
+/// A watch with so many messages in a row that are no failure.
+async fn revisions_of(watcher: &mut Watcher, messages: usize) -> Vec<u64> {
+    let mut revisions = Vec::new();
+    for _ in 0..messages {
+        revisions.push(watcher.next().await.expect("a message").revision);
+    }
+    revisions
+}
+
+#[tokio::test]
+async fn a_watch_that_is_cut_off_goes_on_at_the_next_node_after_what_was_handed_out() {
+    let (one, two) = (Node::start(vec![]).await, Node::start(vec![]).await);
+    one.will_say(vec![caught_up(4), watched(5..=7)], End::Cut);
+    two.will_say(vec![watched(8..=8), caught_up(8)], End::Cut);
+    one.will_say(vec![watched(9..=9)], End::Cut);
+    let now = WatchRequest { start: Some(watch_request::Start::Now(true)), ..Default::default() };
+    let mut watcher = client(&[&one, &two], ClientOptions::default()).watch(now);
+    assert_eq!(watcher.revision(), None);
+    assert_eq!(revisions_of(&mut watcher, 5).await, [4, 7, 8, 8, 9]);
+    assert_eq!(watcher.revision(), Some(9));
+    assert_eq!((one.watched_from(), two.watched_from()), (vec![0, 9], vec![8]));
+}
+
+#[tokio::test]
+async fn a_node_that_is_silent_for_too_long_is_left_for_the_next() {
+    let (one, two) = (Node::start(vec![]).await, Node::start(vec![]).await);
+    one.will_say(vec![watched(1..=3)], End::Silence);
+    two.will_say(vec![watched(4..=4)], End::Silence);
+    let start = Some(watch_request::Start::FromRevision(1));
+    let request = WatchRequest { start, bookmark_interval_ms: 100, ..Default::default() };
+    let mut watcher = client(&[&one, &two], ClientOptions::default()).watch(request);
+    assert_eq!(revisions_of(&mut watcher, 2).await, [3, 4]);
+}
+
+#[tokio::test]
+async fn what_cannot_come_next_is_not_handed_out() {
+    let (one, two) = (Node::start(vec![]).await, Node::start(vec![]).await);
+    one.will_say(vec![watched(1..=3), watched(3..=4)], End::Silence);
+    two.will_say(vec![watched(5..=6)], End::Silence);
+    one.will_say(vec![watched(4..=6)], End::Silence);
+    let start = Some(watch_request::Start::FromRevision(1));
+    let mut watcher =
+        client(&[&one, &two], ClientOptions::default()).watch(WatchRequest { start, ..Default::default() });
+    assert_eq!(revisions_of(&mut watcher, 2).await, [3, 6]);
+    assert_eq!((one.watched_from(), two.watched_from()), (vec![1, 4], vec![4]));
+}
+
+#[tokio::test]
+async fn a_watch_whose_next_event_was_removed_ends_and_says_so() {
+    let node = Node::start(vec![]).await;
+    let info = pb::ErrorInfo {
+        reason: "EVENTS_COMPACTED".into(),
+        domain: "quorate".into(),
+        metadata: [("compacted_at".to_owned(), "9".to_owned())].into(),
+    };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(),
+        value: info.encode_to_vec(),
+    };
+    let details = pb::Status { details: vec![any], ..Default::default() }.encode_to_vec();
+    let status = Status::with_details(Code::OutOfRange, "removed", details.into());
+    node.will_say(vec![watched(1..=3)], End::Refusal(status));
+    let start = Some(watch_request::Start::FromRevision(1));
+    let mut watcher =
+        client(&[&node], ClientOptions::default()).watch(WatchRequest { start, ..Default::default() });
+    assert_eq!(revisions_of(&mut watcher, 1).await, [3]);
+    let error = watcher.next().await.expect_err("it is removed");
+    let ClientError::Rejected { status, .. } = error else { panic!("{error:?}") };
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(node.watched_from(), [1], "another node would say the same");
+}
+
+#[tokio::test]
+async fn a_watch_without_a_node_says_so_in_time_and_can_be_gone_on_with() {
+    let node = Node::start(vec![]).await;
+    let options = ClientOptions { timeout: Duration::from_millis(100), ..Default::default() };
+    let start = Some(watch_request::Start::FromRevision(4));
+    let mut watcher = client(&[&node], options).watch(WatchRequest { start, ..Default::default() });
+    let error = watcher.next().await.expect_err("it has nothing to say");
+    assert!(
+        matches!(&error, ClientError::Unavailable { last } if last.contains("nothing left")),
+        "{error:?}"
+    );
+    node.will_say(vec![watched(4..=4)], End::Silence);
+    assert_eq!(revisions_of(&mut watcher, 1).await, [4]);
+}
+
+#[tokio::test]
+async fn the_program_shows_what_a_watch_brings_until_it_has_caught_up() {
+    let node = Node::start(vec![]).await;
+    node.will_say(vec![watched(7..=8), watched(9..=9), caught_up(9)], End::Silence);
+    let arguments = ["events", "tail", "--from", "7", "--until-caught-up", "--output", "json"];
+    let done = quorate(&node, &arguments).await;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let revisions: Vec<u64> = text(&done.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("one JSON object"))
+        .map(|event| event["revision"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(revisions, [7, 8, 9]);
+    assert_eq!(node.watched_from(), [7]);
+}
+
+#[tokio::test]
+async fn the_program_begins_where_the_time_that_was_given_may_be_or_with_what_comes() {
+    let node = Node::start(vec![]).await;
+    for (words, from) in [(&["--since", "2h"][..], 1), (&["--since-start"][..], 1), (&[][..], 0)] {
+        node.will_say(vec![caught_up(0)], End::Silence);
+        let done = quorate(&node, &[&["events", "tail", "--until-caught-up"], words].concat()).await;
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        assert_eq!(node.watched_from(), [from], "{words:?}");
+    }
 }

@@ -21,10 +21,10 @@ const DEFAULT: usize = 100;
 const MOST: usize = 1_000;
 
 /// Most things that are looked at for a page.
-const MOST_LOOKED_AT: usize = 10_000;
+pub(super) const MOST_LOOKED_AT: usize = 10_000;
 
 /// A page ends with the item with which it has so many bytes: other clients take messages of 4 MiB.
-const MOST_BYTES: usize = 2 << 20;
+pub(super) const MOST_BYTES: usize = 2 << 20;
 
 /// How many items a page may have.
 pub(super) fn size(asked: u32) -> Result<usize, Status> {

@@ -24,6 +24,7 @@ use crate::ledger::Rejection;
 use crate::ledger::rejection::Blocking;
 use crate::node::Error;
 use crate::node::ErrorKind;
+use crate::node::watch::NoEvents;
 use crate::proto::v1::ERROR_DOMAIN as DOMAIN;
 
 /// The reason of bad input.
@@ -35,7 +36,7 @@ const REJECTION: &str = "type.googleapis.com/quorate.v1.Rejection";
 /// 8 KiB, in base64.
 const MAX_REJECTION: usize = 2_048;
 const MAX_VIOLATIONS: usize = 3;
-const MAX_TEXT: usize = 384;
+const MAX_TEXT: usize = 512;
 
 /// When a client without an answer should ask again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -114,17 +115,29 @@ pub(super) fn rejected(rejection: &Rejection, revision: u64) -> Status {
 
 /// What could not be done, or not be known.
 pub(super) fn failed(error: &Error) -> Status {
-    let metadata = match error.kind {
-        ErrorKind::Compacted { compacted_at } => {
-            HashMap::from([("compacted_at".to_owned(), compacted_at.to_string())])
-        }
-        _ => HashMap::new(),
-    };
     let details = match failure_reason(error.kind) {
         "" => ErrorDetails::with_retry_info(Some(RETRY)),
-        reason => ErrorDetails::with_error_info(reason, DOMAIN, metadata),
+        reason => ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
     };
     Status::with_error_details(error.kind.code(), error.problem.clone(), details)
+}
+
+/// Why a reader gets no events, or no more.
+pub(super) fn no_events(error: &NoEvents) -> Status {
+    let (reason, key, value) = match error {
+        NoEvents::Failed(error) => return failed(error),
+        NoEvents::Compacted { at } => ("EVENTS_COMPACTED", "compacted_at", at),
+        NoEvents::NotReached { newest, .. } => ("REVISION_NOT_REACHED", "newest", newest),
+    };
+    let metadata = HashMap::from([(key.to_owned(), value.to_string())]);
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(Code::OutOfRange, error.to_string(), details)
+}
+
+/// What this version does not do.
+pub(super) fn unimplemented(problem: &str) -> Status {
+    let details = ErrorDetails::with_error_info("UNIMPLEMENTED", DOMAIN, HashMap::new());
+    Status::with_error_details(Code::Unimplemented, problem, details)
 }
 
 fn failure_reason(kind: ErrorKind) -> &'static str {
@@ -132,7 +145,6 @@ fn failure_reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => "",
         ErrorKind::Refused => "REFUSED",
         ErrorKind::Invalid => "INVALID",
-        ErrorKind::Compacted { .. } => "EVENTS_COMPACTED",
         ErrorKind::Fault => "FAULT",
     }
 }

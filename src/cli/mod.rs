@@ -382,6 +382,10 @@ mod tests {
             "resize 17",
             "batch",
             "scope update acme --label a=b --no-labels",
+            "events list --since tomorrow",
+            "events list --request 17",
+            "events list --from 0",
+            "events tail --from 7 --since-start",
         ] {
             let error = parsed(words).expect_err(words);
             assert_eq!(error.exit_code(), 2, "{words}");
@@ -409,6 +413,14 @@ mod tests {
         assert!(parsed("quota set acme gpu 9 --soft 5 --grace 4h --at +2h").is_ok());
         assert!(parsed("quota override acme gpu unlimited --until +2h").is_ok());
         assert!(parsed("quota transfer gpu acme/a acme/b 5 --until 2026-11-21T12:00:00Z").is_ok());
+    }
+
+    #[test]
+    fn events_are_filtered_by_what_they_concern() {
+        let filter = "--scope acme/ml --resource gpu --kind reserved --kind rejected --by bob --since 2h \
+                      --until 2026-11-21T12:00:00Z --hold 7 --actor alice";
+        assert!(parsed(&format!("events list --from 3 --limit 5 {filter}")).is_ok());
+        assert!(parsed(&format!("events tail --since-start --until-caught-up {filter}")).is_ok());
     }
 
     #[test]

@@ -88,6 +88,37 @@ impl FromStr for Moment {
     }
 }
 
+/// A point in the past as it is written: on the calendar, or how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    At(u64),
+    Ago(u64),
+}
+
+impl Bound {
+    /// Milliseconds since the Unix epoch.
+    pub(super) fn ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::At(ms) => ms,
+            Self::Ago(ms) => now_ms.saturating_sub(ms),
+        }
+    }
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(ago) = span(text) {
+            return Ok(Self::Ago(ago));
+        }
+        calendar(text).map(Self::At).map_err(|problem| {
+            let problem = problem.split(MOMENT_FORM).next().unwrap_or_default();
+            format!("{problem}write UTC like 2026-11-21T12:00:00Z, or how long ago like 2h")
+        })
+    }
+}
+
 /// `YYYY-MM-DDTHH:MM:SS[.fff]Z`, from 1970 to 9999.
 fn calendar(text: &str) -> Result<u64, String> {
     let wrong = |problem: &str| format!("{problem}: {MOMENT_FORM}");
@@ -194,6 +225,15 @@ mod tests {
         assert_eq!("2026-03-01T00:00:00Z".parse(), Ok(Moment::At(1_772_323_200_000)));
         assert_eq!("2000-02-28T23:59:59.999Z".parse(), Ok(Moment::At(951_782_399_999)));
         assert_eq!("1970-01-01T00:00:00.5Z".parse(), Ok(Moment::At(500)));
+    }
+
+    #[test]
+    fn a_bound_is_on_the_calendar_or_so_long_ago() {
+        assert_eq!("2h".parse(), Ok(Bound::Ago(7_200_000)));
+        assert_eq!((Bound::Ago(400).ms(1_000), Bound::Ago(4_000).ms(1_000)), (600, 0));
+        assert_eq!("2026-03-01T00:00:00Z".parse(), Ok(Bound::At(1_772_323_200_000)));
+        let message = "+2h".parse::<Bound>().expect_err("not in the past");
+        assert!(message.ends_with(": write UTC like 2026-11-21T12:00:00Z, or how long ago like 2h"));
     }
 
     #[test]

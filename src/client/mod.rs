@@ -29,6 +29,7 @@ pub use self::identity::numbered_request_id;
 pub use self::identity::request_id_of;
 pub use self::identity::request_time_ms;
 pub use self::methods::Submission;
+pub use self::methods::Watcher;
 use self::nodes::Nodes;
 pub use self::nodes::channel_settings;
 use self::retry::Jitter;

@@ -22,6 +22,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How much of a watch may lie here unread.
+const WATCH_BYTES: u32 = 1 << 20;
+
+/// The largest window of HTTP/2.
+const MOST_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
 #[derive(Debug)]
 pub(super) struct Nodes {
     all: Vec<Node>,
@@ -37,7 +43,11 @@ struct Node {
 #[derive(Debug)]
 enum Way {
     /// Connects at first use: a channel needs a running runtime, a `Client` does not.
-    Lazy(Box<Endpoint>, OnceLock<Channel>),
+    Lazy {
+        settings: Box<Endpoint>,
+        calls: OnceLock<Channel>,
+        watches: OnceLock<Channel>,
+    },
     Made(Channel),
 }
 
@@ -45,7 +55,8 @@ impl Nodes {
     pub(super) fn new(endpoints: &[String]) -> Result<Self, ClientError> {
         let node = |text: &String| {
             let address = text.trim().to_owned();
-            let way = Way::Lazy(Box::new(channel_settings(&address)?), OnceLock::new());
+            let settings = Box::new(channel_settings(&address)?);
+            let way = Way::Lazy { settings, calls: OnceLock::new(), watches: OnceLock::new() };
             Ok(Node { address, way })
         };
         Self::of(endpoints.iter().map(node).collect::<Result<_, _>>()?)
@@ -75,7 +86,26 @@ impl Nodes {
     /// The channel to a node. It connects by itself, again after each loss.
     pub(super) fn channel(&self, number: usize) -> Channel {
         match &self.all[number].way {
-            Way::Lazy(settings, channel) => channel.get_or_init(|| settings.connect_lazy()).clone(),
+            Way::Lazy { settings, calls, .. } => calls.get_or_init(|| settings.connect_lazy()).clone(),
+            Way::Made(channel) => channel.clone(),
+        }
+    }
+
+    /// The channel to a node for watches. A connection has room for so many bytes that nobody has taken
+    /// yet: on one of their own, with room for all of them, watches that are not read hold up neither
+    /// each other nor any call.
+    pub(super) fn channel_for_watches(&self, number: usize) -> Channel {
+        match &self.all[number].way {
+            Way::Lazy { settings, watches, .. } => {
+                let settings = settings.as_ref().clone();
+                let connect = || {
+                    settings
+                        .initial_stream_window_size(WATCH_BYTES)
+                        .initial_connection_window_size(MOST_WINDOW_BYTES)
+                        .connect_lazy()
+                };
+                watches.get_or_init(connect).clone()
+            }
             Way::Made(channel) => channel.clone(),
         }
     }

@@ -27,8 +27,8 @@ use super::error::is_told_by_quorate;
 use super::rejection_of;
 use crate::proto::v1::rejection::Reason;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What asking twice does, and so what a call that nobody answered means.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +141,11 @@ fn gave_up(repeat: Repeat, maybe_sent: bool, last: String) -> ClientError {
     }
 }
 
+/// Whether what a node said is about the node or the way to it, and not about what it was asked.
+pub(super) fn may_go_better_elsewhere(status: &Status) -> bool {
+    matches!(failure(status), Failure::NotSent | Failure::Ambiguous)
+}
+
 fn failure(status: &Status) -> Failure {
     match status.code() {
         _ if was_not_reached(status) => Failure::NotSent,
@@ -204,7 +209,7 @@ impl Jitter {
     }
 
     /// Between half of `pause` and all of it.
-    fn shorten(&self, pause: Duration) -> Duration {
+    pub(super) fn shorten(&self, pause: Duration) -> Duration {
         // splitmix64: a counter and a mix, so calls at the same time need no lock.
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
         let mut mixed = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

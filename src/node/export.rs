@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::ErrorKind;
 use super::Node;
+use super::watch::NoEvents;
 use crate::codec::block;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
@@ -29,7 +30,7 @@ pub struct Page {
 impl Node {
     /// A page of the events from `from` (0 for the first there is) to the end of the log entry with
     /// `to` (0 for everything acknowledged before the call).
-    pub async fn export(&self, from: Revision, to: Revision, deadline: Instant) -> Result<Page, Error> {
+    pub async fn export(&self, from: Revision, to: Revision, deadline: Instant) -> Result<Page, NoEvents> {
         if to == 0 || to > self.state().revision() {
             self.linearize(deadline).await?;
         }
@@ -41,10 +42,10 @@ impl Node {
         let to = if to == 0 { newest } else { to };
         if to > newest {
             let problem = format!("to_revision is {to}; the last event is {newest}");
-            return Err(Error::new(ErrorKind::Invalid, problem));
+            return Err(Error::new(ErrorKind::Invalid, problem).into());
         }
         if first <= horizon {
-            return Err(Error::compacted(first, horizon));
+            return Err(NoEvents::Compacted { at: horizon });
         }
         if first > to {
             return Ok(Page { first, block: Vec::new(), next: None, end: to });
@@ -52,7 +53,7 @@ impl Node {
         let page = self.read_page(first, to);
         let page = page.map_err(|error| self.broken("read events", &error))?;
         // What was removed meanwhile is not there.
-        page.ok_or_else(|| Error::compacted(first, self.state().compacted_at()))
+        page.ok_or_else(|| NoEvents::Compacted { at: self.compacted_at() })
     }
 
     fn read_page(&self, first: Revision, to: Revision) -> Result<Option<Page>, ProjectionError> {

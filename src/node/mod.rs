@@ -12,6 +12,7 @@
 //! | `retention` | lets go of old events |
 //! | `export` | events as they are stored |
 //! | `scrub` | reads what is stored, before somebody needs it |
+//! | `watch/` | events as they come, for many readers |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
@@ -33,6 +34,7 @@ pub mod retention;
 mod scrub;
 mod tick;
 mod time;
+pub mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,7 +43,6 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::Semaphore;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -58,7 +59,6 @@ use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::projection::ProjectionError;
-use crate::proto::v1;
 use crate::raft::Applied;
 use crate::raft::Faults;
 use crate::raft::Member;
@@ -94,11 +94,6 @@ pub enum ErrorKind {
     Refused,
     /// What was asked for makes no sense.
     Invalid,
-    /// What was asked for was removed.
-    Compacted {
-        /// Up to this event.
-        compacted_at: Revision,
-    },
     /// This node is broken and about to stop.
     Fault,
 }
@@ -107,15 +102,6 @@ impl Error {
     /// An error of a kind.
     pub fn new(kind: ErrorKind, problem: impl fmt::Display) -> Self {
         Self { kind, problem: problem.to_string() }
-    }
-
-    /// Events that are asked for were removed.
-    pub fn compacted(from: Revision, compacted_at: Revision) -> Self {
-        let problem = format!(
-            "event {from} was removed: the events up to {compacted_at} are no longer there; begin with {}",
-            compacted_at + 1
-        );
-        Self::new(ErrorKind::Compacted { compacted_at }, problem)
     }
 
     fn unavailable(problem: impl fmt::Display) -> Self {
@@ -157,7 +143,8 @@ pub struct Node {
     proposals: propose::Queue,
     reads: read::Queue,
     time: time::Time,
-    progress: watch::Receiver<Progress>,
+    progress: tokio::sync::watch::Receiver<Progress>,
+    watches: watch::Watches,
     /// One preview at a time.
     previews: Semaphore,
     projections: project::Projections,
@@ -171,6 +158,7 @@ impl Node {
         let (reads, waiting) = read::queue();
         let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
+        let watches = watch::Watches::new(*progress.borrow());
         let previews = Semaphore::new(1);
         let (projections, worker) = project::open(&parts.applied, &parts.faults)?;
         let node = Arc::new(Self {
@@ -179,6 +167,7 @@ impl Node {
             reads,
             time,
             progress,
+            watches,
             previews,
             projections,
             checkpoints: proofs::Checkpoints::default(),
@@ -190,6 +179,7 @@ impl Node {
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
+        tasks.spawn(watch::pump::run(Arc::downgrade(&node)));
         Ok(node)
     }
 
@@ -201,14 +191,6 @@ impl Node {
     /// Reads the state as this node has it. Nothing may be awaited while the guard lives.
     pub fn state(&self) -> StateGuard<'_> {
         self.parts.applied.read()
-    }
-
-    /// Events from a revision on, as `Applied::events`. One that cannot be read is a fault.
-    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, Error> {
-        self.parts.applied.events(from, limit).map_err(|error| {
-            self.parts.faults.report(format!("read events: {error}"));
-            Error::new(ErrorKind::Fault, format!("this node cannot read its events and stops: {error}"))
-        })
     }
 
     /// What a request would lead to now, after everything that was acknowledged anywhere before the

@@ -44,7 +44,6 @@ impl ErrorKind {
             Self::Unavailable => Code::Unavailable,
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
-            Self::Compacted { .. } => Code::OutOfRange,
             Self::Fault => Code::Internal,
         }
     }

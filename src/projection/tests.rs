@@ -229,12 +229,11 @@ impl Story {
                     ..Default::default()
                 })
             }
-            5..=6 => Message::Commit(v1::CommitRequest {
-                hold_id,
-                r#final: Some(self.random.random()),
-                lines: self.amounts(source, hold_id),
-                ..Default::default()
-            }),
+            5..=6 => {
+                let lines = self.amounts(source, hold_id);
+                let r#final = Some(lines.is_empty() || self.random.random());
+                Message::Commit(v1::CommitRequest { hold_id, r#final, lines, ..Default::default() })
+            }
             7..=8 => Message::Release(v1::ReleaseRequest {
                 hold_id,
                 lines: self.amounts(source, hold_id),

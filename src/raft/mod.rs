@@ -6,6 +6,7 @@
 //! a restart a node serves reads only through a read index that it has applied again.
 
 pub mod digest;
+mod events;
 pub mod fault;
 pub mod identity;
 pub mod log_store;
@@ -21,6 +22,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
+pub use events::OpenBlock;
 pub use fault::Faults;
 pub use log_store::Log;
 pub use peers::Peers;

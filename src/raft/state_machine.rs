@@ -21,7 +21,6 @@ use openraft::OptionalSend;
 use openraft::Snapshot;
 use openraft::storage::EntryResponder;
 use openraft::storage::RaftStateMachine;
-use prost::Message as _;
 use tokio::sync::watch;
 
 use super::recovery;
@@ -50,14 +49,10 @@ use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::proto::storage::v1 as storage;
-use crate::proto::v1;
 use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
-
-/// A page of events ends with the one that reaches this many bytes.
-const PAGE_BYTES: usize = 1 << 20;
 
 /// Rows are written at the latest when this many changes have come together.
 const CHANGES_PER_CHECKPOINT: usize = 50_000;
@@ -69,6 +64,8 @@ pub struct Progress {
     pub index: Option<u64>,
     /// The last event.
     pub revision: Revision,
+    /// The log time of the last entry: what comes is not older.
+    pub time: LogTime,
 }
 
 /// What became of a batch of views.
@@ -148,31 +145,6 @@ impl Applied {
     /// Where received snapshots go.
     pub fn store(&self) -> &Arc<dyn StateStore> {
         &self.store
-    }
-
-    /// Events from a revision on, in order: at most `limit`, and fewer when they are large.
-    pub fn events(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, io::Error> {
-        let mut events: Vec<v1::Event> = Vec::new();
-        let mut bytes = 0;
-        let mut problem = None;
-        // The block that contains `from` may begin before it.
-        let before = self.store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
-        let start = before.map_or_else(|| keys::block(0).to_vec(), |(key, _)| key.to_vec());
-        self.store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| {
-            match local::message::<storage::EventBlock>("an event block", value) {
-                Ok(block) => {
-                    for event in block.events.into_iter().filter(|event| event.revision >= from) {
-                        if events.len() < limit && bytes < PAGE_BYTES {
-                            bytes += event.encoded_len();
-                            events.push(event);
-                        }
-                    }
-                }
-                Err(corrupt) => problem = Some(corrupt),
-            }
-            problem.is_none() && events.len() < limit && bytes < PAGE_BYTES
-        })?;
-        problem.map_or(Ok(events), |corrupt| Err(corrupt.into()))
     }
 
     /// How often everything has been replaced by a snapshot: what was read under another number may
@@ -373,6 +345,7 @@ fn progress_of(current: &Recovered) -> Progress {
     Progress {
         index: current.last_applied.map(|log_id: LogId| log_id.index),
         revision: current.state.revision(),
+        time: current.time,
     }
 }
 

@@ -118,6 +118,16 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(event["actor"], "alice", "{event}");
     }
+    let tail = "events tail --since-start --until-caught-up --output json";
+    assert_eq!(shell.answer(tail).await, shell.answer("events list --limit 1000 --output json").await);
+    let denials = "events list --kind rejected --scope acme/ml --resource memory_gb --by alice --since 1h";
+    let denials = shell.answer(denials).await;
+    assert!(denials.contains("short by 6.5") || denials.contains("30.5"), "{denials}");
+    assert_eq!(shell.answer("events list --by bob").await, "");
+    let of_the_hold = shell.answer(&format!("events list --hold {id} --output json")).await;
+    assert!(of_the_hold.lines().count() >= 3, "reserved, committed, released: {of_the_hold}");
+    shell.failure("events list --kind reserve", 2, &["filter.kinds[0]", "reserved"]).await;
+    shell.failure("events tail --from 1000000", 1, &["revision 1000000", "the newest there is"]).await;
 }
 
 /// The lines of the tour in the README, each with the words behind its `#`.

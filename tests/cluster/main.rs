@@ -24,3 +24,6 @@ mod process;
 mod race;
 mod reads;
 mod snapshots;
+mod watches;
+#[path = "../watching/mod.rs"]
+mod watching;

@@ -9,6 +9,7 @@
 //! | `quotas`, `workload` | what clients do |
 //! | `check/` | what must hold of what was decided |
 //! | `deadlines/` | what must hold of time |
+//! | `watchers` | who watches events as they come, and must miss none |
 //! | `trace` | everything that happened, as text |
 //!
 //! Each seed runs in a process of its own, because some of what libraries draw is drawn once per
@@ -31,6 +32,9 @@ mod net;
 mod quotas;
 mod run;
 mod trace;
+mod watchers;
+#[path = "../watching/mod.rs"]
+mod watching;
 mod workload;
 
 use std::path::Path;

@@ -28,6 +28,7 @@ use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
 use crate::trace;
+use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
 use crate::workload::User;
@@ -68,6 +69,7 @@ struct Shared {
     looks: Rc<RefCell<Vec<Look>>>,
     restarts: Restarts,
     installs: Rc<RefCell<Installs>>,
+    watchers: Watchers,
     done: Rc<Cell<bool>>,
 }
 
@@ -82,6 +84,7 @@ pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
     }
     cluster.client("auditor", audit(seed * 100, shared.clone()));
     cluster.client("watcher", watch(shared.clone()));
+    cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50));
 
     let mut faults = Faults::new(seed, FAULTS_BEGIN);
     let mut clocks = Clocks::new(seed, FAULTS_BEGIN);
@@ -147,6 +150,15 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         return Err("the nodes have different events".into());
     }
     trace::line(format_args!("auditor: {} events", streams[0].len()));
+    shared.watchers.end_at(streams[0].len() as u64);
+    let deadline = tokio::time::Instant::now() + CONVERGE;
+    while !shared.watchers.are_done() {
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("some watchers have not seen all within {CONVERGE:?}").into());
+        }
+        sleep(OBSERVE).await;
+    }
+    shared.watchers.check(&streams[0])?;
     check_history(&streams[0], &shared.history.borrow())?;
     let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
     Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();

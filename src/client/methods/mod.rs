@@ -12,10 +12,12 @@ mod cluster;
 mod ledger;
 mod quotas;
 mod reads;
+mod watch;
 
 use tonic::transport::Channel;
 
 pub use self::bulk::Submission;
+pub use self::watch::Watcher;
 use super::DECODE_LIMIT_BYTES;
 use crate::proto::v1::cluster_client::ClusterClient;
 use crate::proto::v1::events_client::EventsClient;

@@ -178,7 +178,12 @@ impl Client {
         from_revision: u64,
         page_size: u32,
     ) -> Result<ListEventsResponse, ClientError> {
-        let message = ListEventsRequest { from_revision, page_size, ..Default::default() };
+        self.find_events(ListEventsRequest { from_revision, page_size, ..Default::default() }).await
+    }
+
+    /// The events that pass the filter of the message. A page may have none and not be the last: that
+    /// is the one whose `next_revision` is past its `revision`.
+    pub async fn find_events(&self, message: ListEventsRequest) -> Result<ListEventsResponse, ClientError> {
         call!(self, Repeat::Read, events.list_events, message)
     }
 }

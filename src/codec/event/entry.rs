@@ -29,6 +29,7 @@ use crate::proto::v1::event::Body as Message;
 pub fn encode_entry(events: &[Event], requests: &[Request], position: Position) -> Vec<v1::Event> {
     let mut requests = requests.iter();
     let mut commands = Commands::None;
+    let mut reason = "";
     let message = |event: &Event| {
         let mut message = encode(event, position);
         let Cause::Request { id, .. } = &event.cause else {
@@ -37,9 +38,10 @@ pub fn encode_entry(events: &[Event], requests: &[Request], position: Position) 
         if event.part.is_none_or(|part| part.index == 0) {
             let request =
                 requests.find(|request| request.id == *id).expect("an event answers a request of its entry");
-            message.reason = request.reason.to_string();
+            reason = &request.reason;
             commands = Commands::of(request, event.part.is_some());
         }
+        message.reason = reason.to_owned();
         commands.attach(&mut message);
         message
     };

@@ -6,9 +6,12 @@
 //! | `policy` | what happened to quotas |
 //! | `hold` | what happened to holds |
 //! | `entry` | the events of one log entry, with what was asked |
+//! | `filter`, `names` | which events a reader wants; what an event names |
 
 mod entry;
+pub mod filter;
 mod hold;
+mod names;
 mod policy;
 mod tree;
 
@@ -80,6 +83,25 @@ pub fn encode(event: &Event, position: Position) -> v1::Event {
         part: event.part.map(|part| v1::Part { index: part.index, of: part.of }),
         body: Some(encode_body(event)),
         ..Default::default()
+    }
+}
+
+/// An event as it is read by those who do not want to know what was asked.
+pub fn without_commands(event: &v1::Event) -> v1::Event {
+    v1::Event {
+        revision: event.revision,
+        log_time_ms: event.log_time_ms,
+        raft_term: event.raft_term,
+        raft_index: event.raft_index,
+        request_id: event.request_id.clone(),
+        fingerprint: event.fingerprint.clone(),
+        actor: event.actor.clone(),
+        touched: event.touched.clone(),
+        part: event.part,
+        reason: event.reason.clone(),
+        command: None,
+        batch: None,
+        body: event.body.clone(),
     }
 }
 

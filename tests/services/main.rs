@@ -1,6 +1,7 @@
 //! The services of one node, over real sockets: what its answers say.
 
-use std::future::pending;
+mod watch;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use quorate::net::TcpNet;
 use quorate::proto::v1;
 use quorate::proto::v1::batch_command::Command;
 use quorate::proto::v1::cluster_client::ClusterClient;
+use quorate::proto::v1::events_client::EventsClient;
 use quorate::proto::v1::ledger_client::LedgerClient;
 use quorate::proto::v1::query_client::QueryClient;
 use quorate::proto::v1::quotas_client::QuotasClient;
@@ -28,6 +30,8 @@ use quorate::rng::SystemRng;
 use quorate::server;
 use quorate::store::simulated::Disk;
 use quorate::store::simulated::SimulatedStore;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::Code;
 use tonic::Status;
@@ -42,7 +46,11 @@ struct Bench {
     ledger: LedgerClient<Channel>,
     quotas: QuotasClient<Channel>,
     query: QueryClient<Channel>,
+    events: EventsClient<Channel>,
     cluster: ClusterClient<Channel>,
+    /// Tells the node to stop; it also does when this is dropped.
+    stop: oneshot::Sender<()>,
+    node: JoinHandle<()>,
 }
 
 /// The clock of the machine, set forward by so many milliseconds.
@@ -112,6 +120,19 @@ impl Bench {
     }
 
     async fn with(max_message_bytes: usize, clock: Arc<dyn Clock>) -> Self {
+        let mut bench = Self::start(max_message_bytes, clock, Disk::new(1)).await;
+        bench.cluster.initialize(v1::InitializeRequest::default()).await.expect("a cluster");
+        for path in ["acme", "acme/ml"] {
+            let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
+            bench.quotas.create_scope(scope).await.expect("a scope");
+            let policy = v1::Policy { limit: limit("10"), ..Default::default() };
+            bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
+        }
+        bench
+    }
+
+    /// A node with what is on a disk.
+    async fn start(max_message_bytes: usize, clock: Arc<dyn Clock>, disk: Arc<Disk>) -> Self {
         let (client, peer) = (free_port(), free_port());
         let address = |port| format!("127.0.0.1:{port}");
         let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
@@ -128,12 +149,14 @@ impl Bench {
             log: LogSettings::default(),
         };
         let parts = server::Parts {
-            store: Box::new(SimulatedStore::new(Disk::new(1))),
+            store: Box::new(SimulatedStore::new(disk)),
             clock,
             net: Arc::new(TcpNet),
             rng: Arc::new(SystemRng),
         };
-        tokio::spawn(async move { server::run(config, parts, pending()).await.expect("the node runs") });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move { drop(stopped.await) };
+        let node = tokio::spawn(async move { server::run(config, parts, stopped).await.expect("no fault") });
         let endpoint = Channel::from_shared(format!("http://{}", address(client))).expect("an address");
         let deadline = Instant::now() + PATIENCE;
         let channel = loop {
@@ -145,23 +168,15 @@ impl Bench {
                 }
             }
         };
-        ClusterClient::new(channel.clone())
-            .initialize(v1::InitializeRequest::default())
-            .await
-            .expect("a cluster");
-        let mut bench = Self {
+        Self {
             ledger: LedgerClient::new(channel.clone()),
             quotas: QuotasClient::new(channel.clone()),
             query: QueryClient::new(channel.clone()),
+            events: EventsClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             cluster: ClusterClient::new(channel),
-        };
-        for path in ["acme", "acme/ml"] {
-            let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
-            bench.quotas.create_scope(scope).await.expect("a scope");
-            let policy = v1::Policy { limit: limit("10"), ..Default::default() };
-            bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
+            stop,
+            node,
         }
-        bench
     }
 
     async fn revision(&mut self) -> u64 {

@@ -1,0 +1,185 @@
+//! Watching: events as they come, for many readers at once.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `tail` | the newest events, decoded once for all who watch |
+//! | `pump` | fills the tail and wakes who waits, so that the applying of entries has one listener |
+//! | `watcher` | one reader: a place in the stream, and what to say next |
+//!
+//! Nothing is kept for a reader but its place. One that is near the head takes from the tail; one that
+//! is further behind reads pages from the disk, one reader at a time, so that however many there are
+//! and however slow, they cost no more than one.
+
+pub(super) mod pump;
+mod tail;
+mod watcher;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use self::tail::Tail;
+pub use self::watcher::Item;
+pub use self::watcher::Message;
+pub use self::watcher::Watcher;
+use super::Error;
+use super::ErrorKind;
+use super::Node;
+use crate::codec::event::filter::Filter;
+use crate::ledger::LogTime;
+use crate::ledger::Revision;
+use crate::proto::v1;
+use crate::raft::OpenBlock;
+use crate::raft::state_machine::Progress;
+
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With this revision, from 1.
+    Revision(Revision),
+    /// After everything that was acknowledged before the call.
+    Now,
+}
+
+/// What is to be watched.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// From where on.
+    pub start: Start,
+    /// Which events.
+    pub filter: Filter,
+    /// Whether events come without what was asked.
+    pub omit_commands: bool,
+    /// How long nothing may be said.
+    pub bookmark_interval: Duration,
+}
+
+/// Why there are no events, or no more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoEvents {
+    /// What was asked for has been removed.
+    #[error("events up to revision {at} were removed; the first there is has revision {}", at + 1)]
+    Compacted {
+        /// Everything up to here was removed.
+        at: Revision,
+    },
+    /// What was asked for does not come next.
+    #[error("revision {from} was asked for, and the newest there is has revision {newest}")]
+    NotReached {
+        /// What was asked for.
+        from: Revision,
+        /// The newest anywhere.
+        newest: Revision,
+    },
+    /// It did not work.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// What all watchers of a node share.
+pub(super) struct Watches {
+    tail: Mutex<Tail>,
+    head: watch::Sender<Head>,
+    /// Whoever reads pages from the disk takes turns: a page takes a thread of the runtime for some
+    /// milliseconds, and Raft needs the others.
+    reading: tokio::sync::Mutex<OpenBlock>,
+}
+
+/// How far watchers were told to look.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    revision: Revision,
+    /// What comes after that revision is not older.
+    time: LogTime,
+    /// Whether all watches are to end.
+    stopping: bool,
+}
+
+impl Watches {
+    pub(super) fn new(progress: Progress) -> Self {
+        let head = Head { revision: progress.revision, time: progress.time, stopping: false };
+        Self {
+            tail: Mutex::new(Tail::after(progress.revision)),
+            head: watch::Sender::new(head),
+            reading: Default::default(),
+        }
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().expect("nothing panics while it holds the tail")
+    }
+}
+
+impl Node {
+    /// Begins to watch.
+    pub async fn watch(self: &Arc<Self>, wanted: Wanted, deadline: Instant) -> Result<Watcher, NoEvents> {
+        let seen = match wanted.start {
+            Start::Now => {
+                self.linearize(deadline).await?;
+                self.newest()
+            }
+            Start::Revision(from) => {
+                assert!(from > 0, "revisions begin with 1");
+                self.check_start(from, deadline).await?;
+                from - 1
+            }
+        };
+        Ok(Watcher::new(Arc::clone(self), seen, wanted))
+    }
+
+    /// Ends all watches, and those that begin from now on.
+    pub fn stop_watches(&self) {
+        self.watches.head.send_modify(|head| head.stopping = true);
+    }
+
+    /// The newest revision on this node.
+    fn newest(&self) -> Revision {
+        self.progress.borrow().revision
+    }
+
+    async fn check_start(&self, from: Revision, deadline: Instant) -> Result<(), NoEvents> {
+        if from > self.newest() + 1 {
+            // This node may be behind.
+            self.linearize(deadline).await?;
+            let newest = self.newest();
+            return if from > newest + 1 { Err(NoEvents::NotReached { from, newest }) } else { Ok(()) };
+        }
+        let at = self.compacted_at();
+        if from <= at { Err(NoEvents::Compacted { at }) } else { Ok(()) }
+    }
+
+    /// Events up to this revision were let go of; 0 for none.
+    pub fn compacted_at(&self) -> Revision {
+        self.parts.applied.compacted_at()
+    }
+
+    /// Events from exactly this revision on: at most `limit`, fewer when they are large, and none only
+    /// when none is there yet. Lets others run before it returns.
+    pub async fn events_from(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, NoEvents> {
+        let newest = self.newest();
+        let events = {
+            let mut open = self.watches.reading.lock().await;
+            self.parts.applied.events(from, limit, &mut open).map_err(|error| self.unreadable(&error))?
+        };
+        tokio::task::yield_now().await;
+        match events.first() {
+            Some(first) if first.revision == from => return Ok(events),
+            None if from > newest => return Ok(events),
+            _ => {}
+        }
+        match self.compacted_at() {
+            at if from <= at => Err(NoEvents::Compacted { at }),
+            _ => Err(self.unreadable(&format!("revision {from} is missing")).into()),
+        }
+    }
+
+    /// That events cannot be read is a fault of this node.
+    fn unreadable(&self, error: &dyn std::fmt::Display) -> Error {
+        self.parts.faults.report(format!("read events: {error}"));
+        Error::new(ErrorKind::Fault, format!("this node cannot read its events and stops: {error}"))
+    }
+}
