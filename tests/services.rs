@@ -293,7 +293,13 @@ async fn scopes_quotas_and_holds_are_found_page_by_page() {
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
         let labels = [("even".to_owned(), "true".to_owned())].into();
-        let request = v1::ListScopesRequest { path: "acme".into(), page_size: 4, page_token: token, labels };
+        let request = v1::ListScopesRequest {
+            path: "acme".into(),
+            page_size: 4,
+            page_token: token,
+            labels,
+            read: None,
+        };
         let page = bench.quotas.list_scopes(request).await.expect("a page").into_inner();
         assert!(page.scopes.len() <= 4);
         found.extend(page.scopes.into_iter().map(|scope| scope.path));
@@ -353,7 +359,7 @@ async fn what_is_too_large_for_one_plan_is_exported_in_parts() {
         bench.quotas.apply_plan(request).await.expect("scopes");
     }
     let mut export = async |scope: &str, depth| {
-        let request = v1::ExportPlanRequest { scope: scope.into(), depth };
+        let request = v1::ExportPlanRequest { scope: scope.into(), depth, read: None };
         let exported = bench.quotas.export_plan(request).await;
         exported.map(|exported| exported.into_inner().plan.expect("a plan").scopes)
     };

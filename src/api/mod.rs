@@ -7,6 +7,7 @@
 //! | `ledger`, `batch` | reserving and giving back; many commands at once |
 //! | `quotas` | scopes, policies, templates and plans |
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
+//! | `read` | how new an answer must be |
 //! | `page`, `walk` | pages of lists; scopes in order, from any place on |
 //! | `status` | the one map from rejections to statuses |
 //! | `too_large` | messages that are refused before anybody reads them |
@@ -22,6 +23,7 @@ mod ledger;
 mod page;
 mod query;
 mod quotas;
+mod read;
 mod status;
 mod too_large;
 mod walk;
@@ -29,12 +31,9 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::Request;
-use tonic::Status;
 use tonic::service::Routes;
 
 use crate::node::Node;
-use crate::node::deadline::deadline;
 use crate::proto::v1;
 
 /// How long a call may take when its client does not say.
@@ -67,12 +66,4 @@ pub fn services(node: &Arc<Node>, max_message_bytes: usize) -> Routes {
 #[derive(Clone)]
 struct Api {
     node: Arc<Node>,
-}
-
-impl Api {
-    /// Waits until the state shows everything acknowledged before the call.
-    async fn linearize<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let linearized = self.node.linearize(deadline(request, DEFAULT_TIMEOUT)).await;
-        linearized.map(drop).map_err(|error| status::failed(&error))
-    }
 }

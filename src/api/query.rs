@@ -1,4 +1,4 @@
-//! Linearizable reads of quotas and holds.
+//! Reads of quotas and holds.
 
 use tonic::Request;
 use tonic::Response;
@@ -85,8 +85,7 @@ impl Query for Api {
         let malformed = |error| status::malformed(&error);
         let path = command::path("scope", &request.get_ref().scope).map_err(malformed)?;
         let name = command::name("resource", &request.get_ref().resource).map_err(malformed)?;
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         let revision = state.revision();
         let rejected = |rejection| status::rejected(&rejection, revision);
         let scope =
@@ -108,9 +107,8 @@ impl Query for Api {
         request: Request<v1::ListQuotasRequest>,
     ) -> Result<Response<v1::ListQuotasResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let request = request.into_inner();
-        let state = self.node.state();
         let (path, resource) = quota_token(&request.page_token)?.unzip();
         // What is left of the scope in which the page before ended, and then those after it.
         let rest = path.as_ref().and_then(|path| state.scope_at(path));
@@ -132,9 +130,8 @@ impl Query for Api {
         &self,
         request: Request<v1::GetHoldRequest>,
     ) -> Result<Response<v1::GetHoldResponse>, Status> {
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let id = request.into_inner().hold_id;
-        let state = self.node.state();
         let revision = state.revision();
         let hold = match (state.hold(id), state.closing(id)) {
             (Some(hold), _) => view::hold(&state, hold),
@@ -156,8 +153,7 @@ impl Query for Api {
                 status::malformed(&Malformed::new("page_token", "is not one this server gave"))
             })?,
         };
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         if let Some(path) = &filter.within
             && state.scope_at(path).is_none()
         {

@@ -129,6 +129,53 @@ const CHANGES_EXPECTED: usize = 100_000;
 #[error("the rows do not make a state: {0}")]
 pub struct BadRows(String);
 
+/// A state that is put together row by row. Requests may be left out: then it is one to read from,
+/// which does not know what was decided before.
+#[derive(Debug)]
+pub struct Loading {
+    state: State,
+    last: Option<RowKey>,
+    linked: bool,
+}
+
+impl Default for Loading {
+    fn default() -> Self {
+        Self { state: State::empty(), last: None, linked: false }
+    }
+}
+
+impl Loading {
+    /// Takes the next row, in the order of their keys.
+    pub fn add(&mut self, row: Row) -> Result<(), BadRows> {
+        let key = row.key();
+        if self.last.is_none() && key != RowKey::Ledger {
+            return Err(BadRows("the ledger row is missing".into()));
+        }
+        if self.last.is_some_and(|last| last >= key) {
+            return Err(BadRows(format!("{key:?} is out of order")));
+        }
+        self.last = Some(key);
+        // When all scopes are there they find each other, whatever their numbers.
+        if !self.linked && key > RowKey::Scope(ScopeId(u32::MAX)) {
+            self.state.link_scopes()?;
+            self.linked = true;
+        }
+        self.state.load(row)
+    }
+
+    /// The state, when there are no more rows.
+    pub fn finish(mut self) -> Result<State, BadRows> {
+        if self.last.is_none() {
+            return Err(BadRows("there are none".into()));
+        }
+        if !self.linked {
+            self.state.link_scopes()?;
+        }
+        self.state.count_promises();
+        Ok(self.state)
+    }
+}
+
 impl State {
     /// The rows that changed since the last call, ascending, each once.
     pub fn take_changed(&mut self) -> Vec<RowKey> {
@@ -187,33 +234,9 @@ impl State {
 
     /// The state that has these rows, which must come in the order of their keys.
     pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Result<Self, BadRows> {
-        let mut state = Self::empty();
-        let mut last = None;
-        let mut linked = false;
-        for row in rows {
-            let key = row.key();
-            if last.is_none() && key != RowKey::Ledger {
-                return Err(BadRows("the ledger row is missing".into()));
-            }
-            if last.is_some_and(|last| last >= key) {
-                return Err(BadRows(format!("{key:?} is out of order")));
-            }
-            last = Some(key);
-            // When all scopes are there they find each other, whatever their numbers.
-            if !linked && key > RowKey::Scope(ScopeId(u32::MAX)) {
-                state.link_scopes()?;
-                linked = true;
-            }
-            state.load(row)?;
-        }
-        if last.is_none() {
-            return Err(BadRows("there are none".into()));
-        }
-        if !linked {
-            state.link_scopes()?;
-        }
-        state.count_promises();
-        Ok(state)
+        let mut loading = Loading::default();
+        rows.into_iter().try_for_each(|row| loading.add(row))?;
+        loading.finish()
     }
 
     fn load(&mut self, row: Row) -> Result<(), BadRows> {

@@ -1,5 +1,5 @@
-//! One node at work: it proposes commands, forwards what only the leader can do, and answers
-//! linearizable reads from its own state.
+//! One node at work: it proposes commands, forwards what only the leader can do, and answers reads
+//! from its own state.
 //!
 //! | file | subject |
 //! |---|---|
@@ -7,6 +7,8 @@
 //! | `time` | what time it is: the stamp of every entry |
 //! | `tick` | an entry when something is due and nobody sends a command |
 //! | `read` | read index, once for all who wait |
+//! | `view` | how new an answer must be, and the state that is |
+//! | `past` | states of the past, and which are kept |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
@@ -18,11 +20,13 @@
 pub mod cluster;
 pub mod deadline;
 pub mod newcomer;
+mod past;
 mod propose;
 mod read;
 pub mod relay;
 mod tick;
 mod time;
+mod view;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -30,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::Mutex;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,6 +43,8 @@ use tokio::time::sleep;
 use tokio::time::timeout_at;
 
 use self::read::ReadPoint;
+pub use self::view::Read;
+pub use self::view::View;
 use crate::clock::Clock;
 use crate::ledger;
 use crate::ledger::LogTime;
@@ -81,6 +88,13 @@ pub enum ErrorKind {
     Refused,
     /// What was asked for makes no sense.
     Invalid,
+    /// The history does not go back so far.
+    Compacted {
+        /// The first revision that can be read.
+        earliest: Revision,
+    },
+    /// It has not happened yet.
+    NotYet,
     /// This node is broken and about to stop.
     Fault,
 }
@@ -126,9 +140,13 @@ pub struct Node {
     proposals: propose::Queue,
     reads: read::Queue,
     time: time::Time,
+    freshness: view::Freshness,
+    past: past::Past,
     progress: watch::Receiver<Progress>,
     /// One preview at a time.
     previews: Semaphore,
+    /// One at a time has log time pass a time: the next may find it done.
+    passing: Mutex<()>,
 }
 
 impl Node {
@@ -136,12 +154,24 @@ impl Node {
     pub fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Arc<Self> {
         let (proposals, proposed) = propose::queue();
         let (reads, waiting) = read::queue();
+        let (past, wanted) = past::Past::new();
         let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
         let previews = Semaphore::new(1);
-        let node = Arc::new(Self { parts, proposals, reads, time, progress, previews });
+        let node = Arc::new(Self {
+            parts,
+            proposals,
+            reads,
+            time,
+            freshness: view::Freshness::default(),
+            past,
+            progress,
+            previews,
+            passing: Mutex::new(()),
+        });
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
+        tasks.spawn(past::run(Arc::downgrade(&node), wanted));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
         node
     }
@@ -233,17 +263,17 @@ impl Node {
     /// Waits until this node's state shows everything that was acknowledged anywhere before the
     /// call. Returns what the leader believed the time to be.
     pub async fn linearize(&self, deadline: Instant) -> Result<LogTime, Error> {
-        let ReadPoint { index, time } =
+        let ReadPoint { index, time, asked } =
             self.until(deadline, || self.reads.read_index(deadline, false)).await?;
-        let mut progress = self.progress.clone();
-        let reached = progress.wait_for(|progress| progress.index >= Some(index));
-        match timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(time),
-            Ok(Err(_)) => Err(Error::new(ErrorKind::Fault, "this node is stopping")),
-            Err(_) => Err(Error::unavailable(format!(
-                "this node has not caught up to log index {index} in time; ask another node or try again"
-            ))),
-        }
+        self.wait_for(|progress| progress.index >= Some(index), deadline, |progress| {
+            let here = progress.index.map_or_else(|| "nothing".to_owned(), |index| index.to_string());
+            format!(
+                "this node has applied {here} and not log index {index} in time; ask another node or try again"
+            )
+        })
+        .await?;
+        self.freshness.note(asked);
+        Ok(time)
     }
 
     /// Tries until it works, the deadline passes, or trying again makes no sense.

@@ -7,8 +7,10 @@
 
 pub mod fault;
 pub mod identity;
+pub mod keyframe;
 pub mod log_store;
 pub mod network;
+pub mod past;
 pub mod peers;
 pub mod recovery;
 pub mod runtime;

@@ -96,6 +96,10 @@ pub struct Applied {
     /// get into the new store. True once a write or a replacement has failed: what is in memory and
     /// what is stored have then parted, and nothing may be written any more.
     broken: Mutex<bool>,
+    /// Held by those who read stored rows in several steps: rows are not written meanwhile.
+    pub(super) rows: tokio::sync::RwLock<()>,
+    /// Raised before the content of the store is replaced, and after: odd in between.
+    replacements: AtomicU64,
 }
 
 impl Applied {
@@ -110,6 +114,8 @@ impl Applied {
             snapshot: Mutex::new(None),
             generation: AtomicU64::new(0),
             broken: Mutex::new(false),
+            rows: tokio::sync::RwLock::new(()),
+            replacements: AtomicU64::new(0),
         }))
     }
 
@@ -121,6 +127,11 @@ impl Applied {
     /// The log time of the last entry.
     pub fn log_time(&self) -> LogTime {
         self.current().time
+    }
+
+    /// The last event that was removed; 0 when all of them are there.
+    pub fn compacted_at(&self) -> Revision {
+        self.current().compacted_at
     }
 
     /// What a request would lead to at a time, or at that of the last entry if that is later: decides
@@ -204,7 +215,7 @@ impl Applied {
     }
 
     /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
-    /// while a snapshot is being installed: that brings rows of its own.
+    /// while a snapshot is being installed: that brings rows of its own. Nor while rows are read.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
         let Ok(mut broken) = self.broken.try_lock() else {
             return Ok(false);
@@ -213,8 +224,26 @@ impl Applied {
         if current.state.changed_count() == 0 {
             return Ok(false);
         }
-        self.write_rows(&mut broken, &mut current)?;
-        Ok(true)
+        self.write_rows(&mut broken, &mut current)
+    }
+
+    /// How often the store was replaced, twice each time; odd while it is.
+    pub(super) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::SeqCst)
+    }
+
+    /// As [`Applied::write`], unless the store was replaced since there were so many replacements.
+    /// `None` while somebody else writes or replaces.
+    pub(super) fn try_write_since(
+        &self,
+        replacements: u64,
+        batch: &Batch,
+    ) -> Option<Result<bool, StoreError>> {
+        let mut broken = self.broken.try_lock().ok()?;
+        if self.replacements() != replacements {
+            return Some(Ok(false));
+        }
+        Some(self.write(&mut broken, batch.clone()).map(|()| true))
     }
 
     /// The one way of writes into the store: after a failure there are no more.
@@ -227,7 +256,11 @@ impl Applied {
         result
     }
 
-    fn write_rows(&self, broken: &mut bool, current: &mut Recovered) -> Result<(), StoreError> {
+    /// False when rows are being read.
+    fn write_rows(&self, broken: &mut bool, current: &mut Recovered) -> Result<bool, StoreError> {
+        let Ok(_unread) = self.rows.try_write() else {
+            return Ok(false);
+        };
         let state = &mut current.state;
         let mut batch = Batch::default();
         for key in state.take_changed() {
@@ -239,7 +272,8 @@ impl Applied {
         let mut revision = vec![keys::FORMAT];
         revision.extend_from_slice(&state.revision().to_be_bytes());
         batch.put(Space::Meta, keys::CHECKPOINT, revision);
-        self.write(broken, batch)
+        self.write(broken, batch)?;
+        Ok(true)
     }
 
     fn broken(&self) -> MutexGuard<'_, bool> {
@@ -300,7 +334,11 @@ impl Applied {
         };
         let mut broken = self.broken();
         *broken = true;
+<<<<<<< HEAD
         self.generation.fetch_add(1, Ordering::SeqCst);
+=======
+        self.replacements.fetch_add(1, Ordering::SeqCst);
+>>>>>>> 294e518 (wip reads)
         self.store.install(received)?;
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
         if recovered.last_applied != meta.last_log_id {
@@ -312,6 +350,7 @@ impl Applied {
         }
         let progress = progress_of(&recovered);
         *self.current_mut() = recovered;
+        self.replacements.fetch_add(1, Ordering::SeqCst);
         let taken = self.store.snapshot()?;
         *broken = false;
         drop(broken);
