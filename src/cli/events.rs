@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::Context;
 use super::Failure;
 use super::event_text::line;
+use super::read::ReadArgs;
 
 /// The most that the server gives at once.
 const LARGEST_PAGE: u64 = 1_000;
@@ -26,6 +27,8 @@ pub struct ListEventsArgs {
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl EventsCommand {
@@ -38,11 +41,12 @@ impl EventsCommand {
 
 impl ListEventsArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let client = self.read.client(context);
         let (mut from, mut missing) = (self.from, self.limit);
         // Shown page by page: a long history starts to show at once, and needs no memory.
         while missing > 0 && !context.output.is_closed() {
             let size = missing.min(LARGEST_PAGE) as u32;
-            let response = context.client.list_events(from, size).await?;
+            let response = client.list_events(from, size).await?;
             for event in response.events.iter().take(size as usize) {
                 context.output.show(event, line)?;
                 missing -= 1;

@@ -18,6 +18,7 @@ use super::recovery::Rows;
 use super::recovery::fold_block;
 use super::recovery::revision_of_rows;
 use super::state_machine::Applied;
+use super::state_machine::Written;
 use crate::codec::Corrupt;
 use crate::codec::keys;
 use crate::codec::local;
@@ -115,15 +116,15 @@ impl Applied {
 /// Steps that belong together, since they see one and the same store.
 pub(super) struct Steps<'a> {
     applied: &'a Applied,
-    replacements: u64,
+    generation: u64,
 }
 
 impl<'a> Steps<'a> {
     pub(super) async fn begin(applied: &'a Applied) -> Self {
         loop {
-            let replacements = applied.replacements();
-            if replacements.is_multiple_of(2) {
-                return Self { applied, replacements };
+            let generation = applied.generation();
+            if generation.is_multiple_of(2) {
+                return Self { applied, generation };
             }
             sleep(WAIT).await;
         }
@@ -135,7 +136,7 @@ impl<'a> Steps<'a> {
 
     /// What came of a step, if it saw the same store as those before it; then others have their turn.
     pub(super) async fn step<T, E: Into<Stop>>(&self, result: Result<T, E>) -> Result<T, Stop> {
-        if self.applied.replacements() != self.replacements {
+        if self.applied.generation() != self.generation {
             return Err(Stop::Replaced);
         }
         let result = result.map_err(Into::into)?;
@@ -144,14 +145,14 @@ impl<'a> Steps<'a> {
     }
 
     /// Writes what was made of what the store held.
-    pub(super) async fn write(&self, batch: Batch) -> Result<(), Stop> {
+    pub(super) async fn write(&self, mut batch: Batch) -> Result<(), Stop> {
         loop {
-            match self.applied.try_write_since(self.replacements, &batch) {
-                Some(Ok(true)) => return self.step(Ok::<_, Stop>(())).await,
-                Some(Ok(false)) => return Err(Stop::Replaced),
-                Some(Err(error)) => return Err(error.into()),
-                None => sleep(WAIT).await,
+            match self.applied.write_views(self.generation, batch)? {
+                Written::Done => return self.step(Ok::<_, Stop>(())).await,
+                Written::Gone => return Err(Stop::Replaced),
+                Written::Busy(unwritten) => batch = unwritten,
             }
+            sleep(WAIT).await;
         }
     }
 

@@ -90,7 +90,7 @@ pub struct Applied {
     progress: watch::Sender<Progress>,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
-    /// Raised when a snapshot replaces everything.
+    /// Raised before a snapshot replaces everything, and after: odd in between.
     generation: AtomicU64,
     /// Held by whoever writes, and while everything is replaced, so that rows of the old state never
     /// get into the new store. True once a write or a replacement has failed: what is in memory and
@@ -98,8 +98,6 @@ pub struct Applied {
     broken: Mutex<bool>,
     /// Held by those who read stored rows in several steps: rows are not written meanwhile.
     pub(super) rows: tokio::sync::RwLock<()>,
-    /// Raised before the content of the store is replaced, and after: odd in between.
-    replacements: AtomicU64,
 }
 
 impl Applied {
@@ -115,7 +113,6 @@ impl Applied {
             generation: AtomicU64::new(0),
             broken: Mutex::new(false),
             rows: tokio::sync::RwLock::new(()),
-            replacements: AtomicU64::new(0),
         }))
     }
 
@@ -186,8 +183,8 @@ impl Applied {
         problem.map_or(Ok(events), |corrupt| Err(corrupt.into()))
     }
 
-    /// How often everything has been replaced by a snapshot: what was read under another number may
-    /// not be there any more.
+    /// Another number whenever everything has been replaced by a snapshot: what was read under the one
+    /// before may not be there any more. It is odd while it is being replaced.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
@@ -225,25 +222,6 @@ impl Applied {
             return Ok(false);
         }
         self.write_rows(&mut broken, &mut current)
-    }
-
-    /// How often the store was replaced, twice each time; odd while it is.
-    pub(super) fn replacements(&self) -> u64 {
-        self.replacements.load(Ordering::SeqCst)
-    }
-
-    /// As [`Applied::write`], unless the store was replaced since there were so many replacements.
-    /// `None` while somebody else writes or replaces.
-    pub(super) fn try_write_since(
-        &self,
-        replacements: u64,
-        batch: &Batch,
-    ) -> Option<Result<bool, StoreError>> {
-        let mut broken = self.broken.try_lock().ok()?;
-        if self.replacements() != replacements {
-            return Some(Ok(false));
-        }
-        Some(self.write(&mut broken, batch.clone()).map(|()| true))
     }
 
     /// The one way of writes into the store: after a failure there are no more.
@@ -334,11 +312,7 @@ impl Applied {
         };
         let mut broken = self.broken();
         *broken = true;
-<<<<<<< HEAD
         self.generation.fetch_add(1, Ordering::SeqCst);
-=======
-        self.replacements.fetch_add(1, Ordering::SeqCst);
->>>>>>> 294e518 (wip reads)
         self.store.install(received)?;
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
         if recovered.last_applied != meta.last_log_id {
@@ -350,7 +324,7 @@ impl Applied {
         }
         let progress = progress_of(&recovered);
         *self.current_mut() = recovered;
-        self.replacements.fetch_add(1, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let taken = self.store.snapshot()?;
         *broken = false;
         drop(broken);
