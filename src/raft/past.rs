@@ -40,6 +40,9 @@ const EVENTS_PER_STEP: u64 = 1_000;
 /// So many more events are folded rather than load rows.
 const FOLDED_RATHER: u64 = 10_000;
 
+/// What the log says of it.
+const MADE: &str = "the past is put together";
+
 /// How long to wait for whoever writes or replaces the store.
 const WAIT: Duration = Duration::from_millis(10);
 
@@ -158,7 +161,6 @@ impl<'a> Steps<'a> {
 
     async fn past(&self, revision: Revision, earlier: Option<State>) -> Result<State, Stop> {
         let mut state = self.base(revision, earlier).await?;
-        let base = state.revision();
         while state.revision() < revision {
             let before = state.revision();
             let folded = fold_some(self.store(), &mut state, revision);
@@ -172,7 +174,6 @@ impl<'a> Steps<'a> {
                 return Err(Corrupt::new("the event stream", problem).into());
             }
         }
-        tracing::debug!(base, revision, "put together a state of the past");
         Ok(state)
     }
 
@@ -192,11 +193,16 @@ impl<'a> Steps<'a> {
         if let Some(earlier) = earlier.filter(|earlier| serves(earlier.revision()))
             && stored.is_none_or(|stored| earlier.revision().saturating_add(FOLDED_RATHER) >= stored)
         {
+            tracing::debug!(base = earlier.revision(), revision, "{MADE} from an earlier state of the past");
             return Ok(earlier);
         }
         match (rows, keyframe, beginning) {
-            (Some(rows), ..) => Ok(self.load(Space::Rows, &[], rows).await?.0),
+            (Some(base), ..) => {
+                tracing::debug!(base, revision, "{MADE} from the rows of the last checkpoint");
+                Ok(self.load(Space::Rows, &[], base).await?.0)
+            }
             (None, Some(frame), _) => {
+                tracing::debug!(base = frame.revision, revision, "{MADE} from a keyframe");
                 let prefix = keys::keyframe(frame.revision);
                 let (state, rows) = self.load(Space::Views, &prefix, frame.revision).await?;
                 if rows != frame.rows {
@@ -205,7 +211,10 @@ impl<'a> Steps<'a> {
                 }
                 Ok(state)
             }
-            (None, None, Some(_)) => Ok(State::default()),
+            (None, None, Some(_)) => {
+                tracing::debug!(revision, "{MADE} from the first event on");
+                Ok(State::default())
+            }
             (None, None, None) => Err(self.compacted()),
         }
     }

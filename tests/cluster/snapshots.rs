@@ -10,11 +10,11 @@ use crate::load::Load;
 
 const SMALL_LOG: &str = "snapshot_after_entries = 50\nkeep_entries = 10";
 
-const PROGRESS: usize = 100;
+pub const PROGRESS: usize = 100;
 
 /// Kills or pauses a follower and has the others purge every log entry that it would need to catch
 /// up.
-async fn leave_behind(cluster: &mut Cluster, load: &Load, away: impl FnOnce(&mut Node)) -> usize {
+pub async fn leave_behind(cluster: &mut Cluster, load: &Load, away: impl FnOnce(&mut Node)) -> usize {
     let follower = cluster.follower().await;
     let last = cluster.nodes[follower].status(false).await.expect("it runs").last_log_index;
     away(&mut cluster.nodes[follower]);
