@@ -213,7 +213,12 @@ impl Events for Node {
         let next_revision = (from_revision + u64::from(page_size)).min(HISTORY + 1);
         let event = |revision| Event { revision, actor: "alice".into(), ..Default::default() };
         let events = (from_revision..next_revision).map(event).collect();
-        Ok(Response::new(ListEventsResponse { events, next_revision, revision: HISTORY, ..Default::default() }))
+        Ok(Response::new(ListEventsResponse {
+            events,
+            next_revision,
+            revision: HISTORY,
+            ..Default::default()
+        }))
     }
 }
 

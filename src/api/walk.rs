@@ -89,8 +89,13 @@ mod tests {
                 schema: None,
                 child_policy: None,
             });
-            let request =
-                Request { id: id.expect("a UUIDv7"), fingerprint: [0; 16], actor: "".into(), reason: "".into(), command };
+            let request = Request {
+                id: id.expect("a UUIDv7"),
+                fingerprint: [0; 16],
+                actor: "".into(),
+                reason: "".into(),
+                command,
+            };
             apply(&mut state, Stamp::from(number), &[request]);
         }
         state

@@ -217,9 +217,9 @@ impl ListHoldsArgs {
             revision: listing.revision,
         };
         let now_ms = context.now_ms();
-        context.output.show(&response, |response| {
-            read.told(&holds(&response.holds, now_ms), response.revision)
-        })?;
+        context
+            .output
+            .show(&response, |response| read.told(&holds(&response.holds, now_ms), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

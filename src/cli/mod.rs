@@ -384,7 +384,8 @@ mod tests {
         let verbs = "scope get acme,scope list,resource list,quota get acme gpu,quota list acme,template get a,\
                      template list,template drift,export acme,hold get 3,hold list acme,events list";
         for verb in verbs.split(',') {
-            for read in ["--at-least 7", "--max-lag 500ms", "--at 7", "--at -2h", "--at 2026-11-21T12:00:00Z"] {
+            for read in ["--at-least 7", "--max-lag 500ms", "--at 7", "--at -2h", "--at 2026-11-21T12:00:00Z"]
+            {
                 assert!(parsed(&format!("{verb} {read}")).is_ok(), "{verb} {read}");
             }
         }

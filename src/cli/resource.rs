@@ -85,9 +85,9 @@ impl ListResourcesArgs {
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| {
-            self.read.told(&resources(&response.resources), response.revision)
-        })?;
+        context
+            .output
+            .show(&response, |response| self.read.told(&resources(&response.resources), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

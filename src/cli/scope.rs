@@ -289,9 +289,7 @@ impl ListScopesArgs {
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| {
-            read.told(&scopes(&response.scopes), response.revision)
-        })?;
+        context.output.show(&response, |response| read.told(&scopes(&response.scopes), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

@@ -168,9 +168,9 @@ impl ListTemplatesArgs {
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| {
-            self.read.told(&templates(&response.templates), response.revision)
-        })?;
+        context
+            .output
+            .show(&response, |response| self.read.told(&templates(&response.templates), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

@@ -19,9 +19,9 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::ACTOR_KEY;
-use super::REASON_KEY;
 use super::Client;
 use super::ClientError;
+use super::REASON_KEY;
 use super::code_name;
 use super::error::is_told_by_quorate;
 use super::rejection_of;

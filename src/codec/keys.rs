@@ -138,9 +138,12 @@ mod tests {
         for key in ordered.map(row) {
             assert!(ROWS.0 < key.as_slice() && key.as_slice() < ROWS.1);
         }
-        assert!(ordered.map(|key| (key, row(key))).iter().all(|(key, bytes)| {
-            matches!(key, RowKey::Request(_)) == (bytes.as_slice() >= REQUESTS)
-        }));
+        assert!(
+            ordered
+                .map(|key| (key, row(key)))
+                .iter()
+                .all(|(key, bytes)| { matches!(key, RowKey::Request(_)) == (bytes.as_slice() >= REQUESTS) })
+        );
     }
 
     #[test]

@@ -163,8 +163,11 @@ impl NoteVerifier {
     }
 
     fn key_hash(&self) -> [u8; 4] {
-        let digest =
-            Sha256::new().chain_update(&self.name).chain_update("\n").chain_update(self.typed_key()).finalize();
+        let digest = Sha256::new()
+            .chain_update(&self.name)
+            .chain_update("\n")
+            .chain_update(self.typed_key())
+            .finalize();
         [digest[0], digest[1], digest[2], digest[3]]
     }
 }
@@ -296,9 +299,13 @@ mod tests {
     fn a_checkpoint_is_read_as_it_was_written() {
         let text = checkpoint().to_string();
         assert_eq!(text.parse(), Ok(checkpoint()));
-        for (from, to) in
-            [("1042", "01042"), ("1042", "x"), ("time ", "date "), ("state 5", "state x"), ("state", "\nstate")]
-        {
+        for (from, to) in [
+            ("1042", "01042"),
+            ("1042", "x"),
+            ("time ", "date "),
+            ("state 5", "state x"),
+            ("state", "\nstate"),
+        ] {
             assert!(text.replace(from, to).parse::<Checkpoint>().is_err(), "{from} for {to}");
         }
         assert!(format!("{text}more\n").parse::<Checkpoint>().is_err());

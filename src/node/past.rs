@@ -104,7 +104,9 @@ impl Node {
         }
         let (reply, answer) = oneshot::channel();
         self.past.wanted.try_send(Wanted { revision, reply }).map_err(|_| {
-            Error::unavailable(format!("{QUEUE} reads of the past are waiting; try again later, or another node"))
+            Error::unavailable(format!(
+                "{QUEUE} reads of the past are waiting; try again later, or another node"
+            ))
         })?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,

@@ -80,8 +80,7 @@ impl Runner {
         journal: Arc<dyn Journal>,
         projections: Vec<Box<dyn Projection>>,
     ) -> Result<Self, ProjectionError> {
-        let slot =
-            |projection| Slot { projection, folded: 0, written: 0, is_catching_up: false };
+        let slot = |projection| Slot { projection, folded: 0, written: 0, is_catching_up: false };
         let slots = projections.into_iter().map(slot).collect();
         let mut runner = Self { journal, slots, generation: 0, unwritten: None, asked: BTreeSet::new() };
         runner.load()?;

@@ -7,8 +7,8 @@
 //!
 //! Requests are left out: nobody reads them, and they are most of the rows.
 
-use super::past::ROWS_PER_STEP;
 use super::past::PastError;
+use super::past::ROWS_PER_STEP;
 use super::past::Steps;
 use super::past::Stop;
 use super::recovery::RecoveryError;

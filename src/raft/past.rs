@@ -220,12 +220,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The state that rows make whose keys begin with a prefix, and how many they are.
-    async fn load(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        revision: Revision,
-    ) -> Result<(State, u64), Stop> {
+    async fn load(&self, space: Space, prefix: &[u8], revision: Revision) -> Result<(State, u64), Stop> {
         let mut rows = Rows::default();
         let mut from = [prefix, keys::ROWS.0].concat();
         let to = [prefix, keys::REQUESTS].concat();

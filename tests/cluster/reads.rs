@@ -75,7 +75,8 @@ async fn a_leader_that_was_paused_while_others_went_on_serves_nothing_stale() {
     for round in 0..3u64 {
         let paused = cluster.leader().await;
         let mut reader = QueryClient::new(cluster.nodes[paused].channel());
-        let question = || v1::GetQuotaRequest { scope: "acme".to_owned(), resource: RESOURCE.to_owned(), read: None };
+        let question =
+            || v1::GetQuotaRequest { scope: "acme".to_owned(), resource: RESOURCE.to_owned(), read: None };
         let before = reader.get_quota(question()).await.expect("a read").into_inner();
 
         cluster.nodes[paused].signal("STOP");

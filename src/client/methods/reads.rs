@@ -118,8 +118,7 @@ impl Client {
         from_revision: u64,
         page_size: u32,
     ) -> Result<ListEventsResponse, ClientError> {
-        let message =
-            ListEventsRequest { from_revision, page_size, read: self.read(), ..Default::default() };
+        let message = ListEventsRequest { from_revision, page_size, read: self.read(), ..Default::default() };
         call!(self, Repeat::Read, events.list_events, message)
     }
 }

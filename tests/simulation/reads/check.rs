@@ -130,7 +130,8 @@ fn check_content(events: &[Event], replies: &[Reply]) -> Verdict {
     let mut left = events.iter();
     for (revision, shown) in by_revision {
         while state.revision() < revision {
-            let event = left.next().ok_or_else(|| format!("revision {revision} was shown and is not there"))?;
+            let event =
+                left.next().ok_or_else(|| format!("revision {revision} was shown and is not there"))?;
             let decimals =
                 |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
             let event = event::decode(event.clone(), &decimals).map_err(|error| error.to_string())?;

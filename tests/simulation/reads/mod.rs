@@ -141,7 +141,8 @@ impl Reader {
                 let time = turmoil::since_epoch().expect("readers run on simulated hosts");
                 let latest = time + Duration::from_millis(700);
                 let earliest = latest.saturating_sub(LONGEST_AGO).max(EPOCH);
-                let ms = |time: Duration| u64::try_from(time.as_millis()).expect("not that far in the future");
+                let ms =
+                    |time: Duration| u64::try_from(time.as_millis()).expect("not that far in the future");
                 Read::AtTime(self.random.random_range(ms(earliest)..ms(latest)))
             }
         }
@@ -249,7 +250,8 @@ impl Met {
         }
         for what in BASES {
             let words = format!("the past is put together {what}");
-            *self.0.entry(what).or_default() += trace.lines().filter(|line| line.contains(&words)).count() as u64;
+            *self.0.entry(what).or_default() +=
+                trace.lines().filter(|line| line.contains(&words)).count() as u64;
         }
     }
 

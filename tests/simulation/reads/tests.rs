@@ -1,16 +1,16 @@
 //! The log witness sees what it should.
 
+use quorate::client::v1::Event;
 use quorate::codec::event;
 use quorate::ledger::Command;
 use quorate::ledger::Labels;
 use quorate::ledger::Path;
 use quorate::ledger::Request;
 use quorate::ledger::RequestId;
+use quorate::ledger::State;
 use quorate::ledger::apply::Stamp;
 use quorate::ledger::apply::apply;
-use quorate::ledger::State;
 use quorate::ledger::command::CreateScope;
-use quorate::client::v1::Event;
 use uuid::Uuid;
 
 use super::*;
@@ -22,7 +22,8 @@ const fn ms(ms: u64) -> Duration {
 }
 
 fn id(number: u64) -> Uuid {
-    Uuid::from_u128(u128::from(number) << 80 | 7 << 76 | 0b10 << 62)
+    let time = EPOCH.as_millis() + u128::from(number);
+    Uuid::from_u128(time << 80 | 7 << 76 | 0b10 << 62)
 }
 
 /// Ten scopes, the first made between 100 and 150 ms, the next between 200 and 250, and so on, each at
@@ -135,6 +136,8 @@ fn what_was_not_met_is_missed() {
     assert!(!met.missing().contains(&ANSWERS[0]) && !met.missing().contains(&ANSWERS[3]));
     assert_eq!(met.missing().len(), ANSWERS.len() + BASES.len() - 2);
     let mut met = Met::default();
-    met.add_trace("  10 readers met an answer as of a time: 2\n  11 x the past is put together from a keyframe\n");
+    met.add_trace(
+        "  10 readers met an answer as of a time: 2\n  11 x the past is put together from a keyframe\n",
+    );
     assert_eq!(met.missing().len(), ANSWERS.len() + BASES.len() - 2);
 }

@@ -120,7 +120,13 @@ impl Sequence {
         let number = (self.asked.len() + position) as u128;
         let bits = u128::from(self.now) << 80 | 7 << 76 | 0b10 << 62 | number;
         let id = RequestId::from_bytes(bits.to_be_bytes()).expect("a UUIDv7");
-        Request { id, fingerprint: batch::fingerprint(&command), actor: "alice".into(), reason: "".into(), command }
+        Request {
+            id,
+            fingerprint: batch::fingerprint(&command),
+            actor: "alice".into(),
+            reason: "".into(),
+            command,
+        }
     }
 
     /// Several commands in one entry.
