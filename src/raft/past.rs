@@ -231,8 +231,12 @@ impl<'a> Steps<'a> {
                 None => break,
             }
         }
-        let count = rows.count();
-        Ok((self.step(rows.finish(revision)).await?, count))
+        loop {
+            let done = rows.finish_some(ROWS_PER_STEP, revision);
+            if let Some(state) = self.step(done).await? {
+                return Ok((state, rows.count()));
+            }
+        }
     }
 
     async fn revision_at(&self, time: LogTime) -> Result<Revision, Stop> {

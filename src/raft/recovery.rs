@@ -17,7 +17,7 @@ use crate::ledger::Resource;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::State;
-use crate::ledger::rows::Loading;
+use crate::ledger::loading::Loading;
 use crate::ledger::rows::Row;
 use crate::proto::storage::v1 as storage;
 use crate::store::Space;
@@ -115,14 +115,21 @@ impl Rows {
         self.count
     }
 
-    /// The state, which must be at this revision.
-    pub(super) fn finish(self, revision: Revision) -> Result<State, Corrupt> {
-        let state = self.loading.finish().map_err(|error| Corrupt::new("the state", error))?;
-        if state.revision() != revision {
-            let problem = format!("it says revision {revision}, its rows say {}", state.revision());
-            return Err(Corrupt::new("the checkpoint", problem));
+    /// When all rows are there: goes on with so many scopes. Gives the state when it is done, which must
+    /// be at this revision.
+    pub(super) fn finish_some(
+        &mut self,
+        scopes: usize,
+        revision: Revision,
+    ) -> Result<Option<State>, Corrupt> {
+        let state = self.loading.finish_some(scopes).map_err(|error| Corrupt::new("the state", error))?;
+        match state {
+            Some(state) if state.revision() != revision => {
+                let problem = format!("it says revision {revision}, its rows say {}", state.revision());
+                Err(Corrupt::new("the checkpoint", problem))
+            }
+            state => Ok(state),
         }
-        Ok(state)
     }
 }
 
@@ -140,7 +147,8 @@ fn load_rows(store: &dyn StateStore) -> Result<State, RecoveryError> {
     if let Some(corrupt) = problem {
         return Err(corrupt.into());
     }
-    Ok(rows.finish(revision)?)
+    let state = rows.finish_some(usize::MAX, revision)?;
+    Ok(state.expect("there are not so many scopes"))
 }
 
 fn fold_events(store: &dyn StateStore, state: &mut State) -> Result<(), RecoveryError> {

@@ -1,5 +1,6 @@
 //! The past: what is put together of rows, keyframes and events is what there was then.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use quorate::raft::Applied;
 use quorate::raft::StateMachine;
 use quorate::raft::keyframe;
 use quorate::raft::past::PastError;
+use quorate::raft::snapshot::SnapshotData;
 use quorate::raft::types::Entry;
+use quorate::raft::types::SnapshotMeta;
 use quorate::store::Batch;
 use quorate::store::Space;
 use quorate::store::StateStore;
@@ -135,12 +138,15 @@ async fn the_past_is_the_same_after_reopening(subject: Subject) {
     }
 }
 
-/// Has a state take over all that another has.
-async fn install(source: &Arc<Applied>, target: &Arc<Applied>) {
-    let mut builder = StateMachine(Arc::clone(source)).get_snapshot_builder().await;
+async fn snapshot_of(applied: &Arc<Applied>) -> (SnapshotMeta, SnapshotData) {
+    let mut builder = StateMachine(Arc::clone(applied)).get_snapshot_builder().await;
     let built = builder.build_snapshot().await.expect("the snapshot is built");
-    let target = StateMachine(Arc::clone(target)).install_snapshot(&built.meta, built.snapshot).await;
-    target.expect("it is installed");
+    (built.meta, built.snapshot)
+}
+
+async fn install(target: &Arc<Applied>, (meta, data): (SnapshotMeta, SnapshotData)) {
+    let installed = StateMachine(Arc::clone(target)).install_snapshot(&meta, data).await;
+    installed.expect("it is installed");
 }
 
 async fn the_past_goes_with_a_snapshot(subject: Subject) {
@@ -149,7 +155,7 @@ async fn the_past_goes_with_a_snapshot(subject: Subject) {
     let target_subject = Subject::same_kind_as(&subject);
     let target = target_subject.open_state();
     apply(&target, history(30)).await;
-    install(&source, &target).await;
+    install(&target, snapshot_of(&source).await).await;
     assert_eq!(keyframes(&**target.store()), keyframes(&**source.store()));
     for (revision, expected) in &folded(&source) {
         assert!(past(&target, *revision).await == *expected, "revision {revision}");
@@ -318,11 +324,18 @@ fn felled() -> Entry {
 
 /// Does something while the past is put together, when the first step is done.
 async fn past_while(applied: &Arc<Applied>, revision: u64, done: impl Future<Output = ()>) -> Vec<Row> {
+    let over = Cell::new(false);
     let meanwhile = async {
         yield_now().await;
         done.await;
+        assert!(!over.get(), "it was done too late to disturb anybody");
     };
-    let (state, ()) = tokio::join!(past(applied, revision), meanwhile);
+    let past = async {
+        let state = past(applied, revision).await;
+        over.set(true);
+        state
+    };
+    let (state, ()) = tokio::join!(past, meanwhile);
     state
 }
 
@@ -349,8 +362,8 @@ async fn a_snapshot_that_is_installed_in_the_middle_is_not_mixed_with_what_was_t
     let source = source.open_state();
     apply(&source, vec![planted(), felled()]).await;
     source.checkpoint().unwrap();
-    let replaced = install(&source, &target);
-    assert!(past_while(&target, TREES, replaced).await == expected);
+    let snapshot = snapshot_of(&source).await;
+    assert!(past_while(&target, TREES, install(&target, snapshot)).await == expected);
     assert_eq!(target.read().revision(), 2 * TREES);
     assert_eq!(target.generation(), 2, "everything was replaced in the middle");
 }
