@@ -1,5 +1,6 @@
 //! The event stream: a page of it, or all that comes.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -49,12 +50,11 @@ impl Events for Api {
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
         let filter = filter(request.get_ref().filter.clone())?;
-        self.linearize(&request).await?;
+        let revision = self.reach(&request, request.get_ref().read).await?;
         let v1::ListEventsRequest { from_revision, omit_commands, .. } = request.into_inner();
-        let revision = self.node.state().revision();
         let compacted_at = self.node.compacted_at();
         let from = if from_revision == 0 { compacted_at + 1 } else { from_revision };
-        let page = self.page(from, size, &filter, omit_commands).await;
+        let page = self.page(from..revision.saturating_add(1), size, &filter, omit_commands).await;
         let (events, next_revision) = page.map_err(|error| status::no_events(&error))?;
         Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision, compacted_at }))
     }
@@ -108,14 +108,15 @@ impl Events for Api {
 }
 
 impl Api {
-    /// Wanted events from a revision on, and where the next page begins. A bounded number is looked at.
+    /// Wanted events of a range of revisions, and where the next page begins. A bounded number is looked at.
     async fn page(
         &self,
-        from: Revision,
+        range: Range<Revision>,
         size: usize,
         filter: &Filter,
         omit_commands: bool,
     ) -> Result<(Vec<v1::Event>, Revision), NoEvents> {
+        let Range { start: from, end } = range;
         let (mut page, mut bytes, mut next) = (Vec::new(), 0, from);
         // Each that is looked at may be the last that is wanted.
         let most = if filter.is_all() { size.min(READ) } else { READ };
@@ -125,8 +126,9 @@ impl Api {
                 break;
             }
             for mut event in read {
-                if page.len() == size || bytes >= page::MOST_BYTES {
-                    break;
+                // Of the past, or what came after it was looked how far this node is.
+                if page.len() == size || bytes >= page::MOST_BYTES || event.revision >= end {
+                    return Ok((page, next));
                 }
                 next = event.revision + 1;
                 if filter.passes(&event) {

@@ -9,6 +9,7 @@
 //! | `query`, `events`, `cluster` | reads, the event stream, the nodes |
 //! | `usage`, `projections` | what is taken; what is made of the events besides |
 //! | `proofs` | checkpoints and proofs of the event tree |
+//! | `read` | how new an answer must be |
 //! | `page`, `walk` | pages of lists; scopes in order, from any place on |
 //! | `status` | the one map from rejections to statuses |
 //! | `too_large` | messages that are refused before anybody reads them |
@@ -26,6 +27,7 @@ mod projections;
 mod proofs;
 mod query;
 mod quotas;
+mod read;
 mod status;
 mod too_large;
 mod usage;
@@ -34,12 +36,9 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::Request;
-use tonic::Status;
 use tonic::service::Routes;
 
 use crate::node::Node;
-use crate::node::deadline::deadline;
 use crate::proto::v1;
 
 /// How long a call may take when its client does not say.
@@ -72,12 +71,4 @@ pub fn services(node: &Arc<Node>, max_message_bytes: usize) -> Routes {
 #[derive(Clone)]
 struct Api {
     node: Arc<Node>,
-}
-
-impl Api {
-    /// Waits until the state shows everything acknowledged before the call.
-    async fn linearize<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let linearized = self.node.linearize(deadline(request, DEFAULT_TIMEOUT)).await;
-        linearized.map(drop).map_err(|error| status::failed(&error))
-    }
 }

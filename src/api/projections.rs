@@ -81,7 +81,7 @@ impl Api {
             let buckets = usage::series(store, account, period, (from, to), now)?;
             Ok((buckets, usage::current(store, account)?))
         };
-        let (buckets, (used, held)) = self.view(read)?;
+        let (buckets, (used, held)) = self.read_views(read)?;
         let bucket = |bucket: usage::Bucket| v1::UsageBucket {
             start_ms: bucket.start,
             last: number::write(bucket.last),
@@ -128,8 +128,8 @@ impl Api {
             Some(from.unwrap_or(0).max(compacted_at)).filter(|from| *from > 0)
         };
         // One more than is shown tells whether there is more.
-        let found =
-            self.view(|store| history::revisions(store, &subject, request.newest_first, from, size + 1))?;
+        let found = self
+            .read_views(|store| history::revisions(store, &subject, request.newest_first, from, size + 1))?;
         let found: Vec<_> = found.into_iter().filter(|revision| *revision > compacted_at).collect();
         let failed = |error| status::failed(&error);
         let events = self.node.events_at(&found[..found.len().min(size)]).map_err(failed)?;
@@ -160,7 +160,7 @@ impl Api {
         };
         let (_, resource) = self.account(&request.scope, &request.resource)?;
         let path = command::path("scope", &request.scope).map_err(|error| status::malformed(&error))?;
-        let holders = self.view(|store| holders::largest(store, &path, resource, limit))?;
+        let holders = self.read_views(|store| holders::largest(store, &path, resource, limit))?;
         let holder = |(holder, amounts): (Holder, holders::Amounts)| {
             let (consumer, actor) = match holder {
                 Holder::Consumer(consumer) => (consumer, String::new()),
@@ -182,7 +182,8 @@ impl Api {
         if to < request.from_ms {
             return Err(malformed("to_ms", "is before from_ms"));
         }
-        let counts = self.view(|store| denials::counts(store, within.as_ref(), (request.from_ms, to)))?;
+        let counts =
+            self.read_views(|store| denials::counts(store, within.as_ref(), (request.from_ms, to)))?;
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(count.count));
         let denial = |(kind, count): (denials::Kind, denials::Count)| v1::DenialCount {
@@ -214,10 +215,10 @@ impl Api {
     }
 
     /// Looks at views. What cannot be read is a fault.
-    fn view<T>(
+    fn read_views<T>(
         &self,
         read: impl FnOnce(&dyn crate::store::StateStore) -> Result<T, crate::projection::ProjectionError>,
     ) -> Result<T, Status> {
-        self.node.view(read).map_err(|error| status::failed(&error))
+        self.node.read_views(read).map_err(|error| status::failed(&error))
     }
 }

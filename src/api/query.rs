@@ -1,4 +1,4 @@
-//! Linearizable reads of quotas and holds.
+//! Reads of quotas and holds.
 
 use tonic::Request;
 use tonic::Response;
@@ -27,6 +27,7 @@ use crate::projection;
 use crate::projection::About;
 use crate::proto::v1;
 use crate::proto::v1::query_server::Query;
+use crate::proto::v1::read::Kind;
 
 /// How far the page before came: a scope, and the number of the resource there, if one was looked at:
 /// "path:number" or "path:". `None` for the first page.
@@ -91,8 +92,7 @@ impl Query for Api {
         let malformed = |error| status::malformed(&error);
         let path = command::path("scope", &request.get_ref().scope).map_err(malformed)?;
         let name = command::name("resource", &request.get_ref().resource).map_err(malformed)?;
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         let revision = state.revision();
         let rejected = |rejection| status::rejected(&rejection, revision);
         let scope =
@@ -114,9 +114,8 @@ impl Query for Api {
         request: Request<v1::ListQuotasRequest>,
     ) -> Result<Response<v1::ListQuotasResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let request = request.into_inner();
-        let state = self.node.state();
         let (path, resource) = quota_token(&request.page_token)?.unzip();
         // What is left of the scope in which the page before ended, and then those after it.
         let rest = path.as_ref().and_then(|path| state.scope_at(path));
@@ -138,9 +137,8 @@ impl Query for Api {
         &self,
         request: Request<v1::GetHoldRequest>,
     ) -> Result<Response<v1::GetHoldResponse>, Status> {
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let id = request.into_inner().hold_id;
-        let state = self.node.state();
         let revision = state.revision();
         let hold = match (state.hold(id), state.closing(id)) {
             (Some(hold), _) => view::hold(&state, hold),
@@ -162,8 +160,7 @@ impl Query for Api {
                 status::malformed(&Malformed::new("page_token", "is not one this server gave"))
             })?,
         };
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         if let Some(path) = &filter.within
             && state.scope_at(path).is_none()
         {
@@ -183,8 +180,8 @@ impl Query for Api {
         &self,
         request: Request<v1::GetUsageRequest>,
     ) -> Result<Response<v1::GetUsageResponse>, Status> {
-        self.linearize(&request).await?;
-        Ok(Response::new(usage::usage(&self.node.state(), request.get_ref())?))
+        let state = self.view(&request, request.get_ref().read).await?;
+        Ok(Response::new(usage::usage(&state, request.get_ref())?))
     }
 
     async fn get_consumer_view(
@@ -193,15 +190,15 @@ impl Query for Api {
     ) -> Result<Response<v1::GetConsumerViewResponse>, Status> {
         let path = command::path("scope", &request.get_ref().scope);
         let path = path.map_err(|error| status::malformed(&error))?;
-        self.linearize(&request).await?;
-        Ok(Response::new(usage::consumer_view(&self.node.state(), &path)?))
+        let state = self.view(&request, request.get_ref().read).await?;
+        Ok(Response::new(usage::consumer_view(&state, &path)?))
     }
 
     async fn get_usage_series(
         &self,
         request: Request<v1::GetUsageSeriesRequest>,
     ) -> Result<Response<v1::GetUsageSeriesResponse>, Status> {
-        let revision = self.projected(&request, projection::usage::ABOUT).await?;
+        let revision = self.projected(&request, request.get_ref().read, projection::usage::ABOUT).await?;
         self.usage_series(request.get_ref(), revision).map(Response::new)
     }
 
@@ -209,7 +206,7 @@ impl Query for Api {
         &self,
         request: Request<v1::GetHistoryRequest>,
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
-        let revision = self.projected(&request, projection::history::ABOUT).await?;
+        let revision = self.projected(&request, request.get_ref().read, projection::history::ABOUT).await?;
         self.history(request.into_inner(), revision).map(Response::new)
     }
 
@@ -217,7 +214,7 @@ impl Query for Api {
         &self,
         request: Request<v1::ListHoldersRequest>,
     ) -> Result<Response<v1::ListHoldersResponse>, Status> {
-        let revision = self.projected(&request, projection::holders::ABOUT).await?;
+        let revision = self.projected(&request, request.get_ref().read, projection::holders::ABOUT).await?;
         self.holders(request.get_ref(), revision).map(Response::new)
     }
 
@@ -225,7 +222,7 @@ impl Query for Api {
         &self,
         request: Request<v1::GetDenialsRequest>,
     ) -> Result<Response<v1::GetDenialsResponse>, Status> {
-        let revision = self.projected(&request, projection::denials::ABOUT).await?;
+        let revision = self.projected(&request, request.get_ref().read, projection::denials::ABOUT).await?;
         self.denials(request.get_ref(), revision).map(Response::new)
     }
 
@@ -248,10 +245,18 @@ impl Query for Api {
 
 impl Api {
     /// Waits until a projection shows everything that the read is to show.
-    async fn projected<T>(&self, request: &Request<T>, about: About) -> Result<Revision, Status> {
+    async fn projected<T>(
+        &self,
+        request: &Request<T>,
+        read: Option<v1::Read>,
+        about: About,
+    ) -> Result<Revision, Status> {
+        if let Some(Kind::AtRevision(_) | Kind::AtTimeMs(_)) = read.and_then(|read| read.kind) {
+            let problem = format!("asks for the past; {} is there as of now only", about.name);
+            return Err(status::malformed(&Malformed::new("read", problem)));
+        }
         let deadline = deadline(request, DEFAULT_TIMEOUT);
-        self.linearize(request).await?;
-        let revision = self.node.state().revision();
+        let revision = self.reach(request, read).await?;
         let projected = self.node.projected(about.name, revision, deadline).await;
         projected.map_err(|error| status::failed(&error))
     }

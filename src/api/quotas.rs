@@ -151,10 +151,9 @@ impl Quotas for Api {
         &self,
         request: Request<v1::GetScopeRequest>,
     ) -> Result<Response<v1::GetScopeResponse>, Status> {
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let path =
             command::path("path", &request.get_ref().path).map_err(|error| status::malformed(&error))?;
-        let state = self.node.state();
         let revision = state.revision();
         match state.scope_at(&path) {
             Some(scope) => {
@@ -169,9 +168,8 @@ impl Quotas for Api {
         request: Request<v1::ListScopesRequest>,
     ) -> Result<Response<v1::ListScopesResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let request = request.into_inner();
-        let state = self.node.state();
         let labels = command::labels("labels", request.labels).map_err(|error| status::malformed(&error))?;
         let scopes = page::scopes(&state, &request.path, &request.page_token)?;
         let (scopes, next_page_token) = page::take(
@@ -187,10 +185,23 @@ impl Quotas for Api {
         &self,
         request: Request<v1::ListResourcesRequest>,
     ) -> Result<Response<v1::ListResourcesResponse>, Status> {
-        self.linearize(&request).await?;
-        let state = self.node.state();
-        let resources = state.resources().iter().map(command::encode_resource).collect();
-        Ok(Response::new(v1::ListResourcesResponse { resources, revision: state.revision() }))
+        let size = page::size(request.get_ref().page_size)?;
+        // The number of the last resource of the page before.
+        let from = match request.get_ref().page_token.as_str() {
+            "" => 0,
+            token => token.parse::<u32>().ok().and_then(|last| last.checked_add(1)).ok_or_else(|| {
+                status::malformed(&Malformed::new("page_token", "is not one this server gave"))
+            })?,
+        };
+        let state = self.view(&request, request.get_ref().read).await?;
+        let (resources, next_page_token) = page::take(
+            state.resources().iter().zip(0u32..).skip(from as usize),
+            size,
+            |(resource, _)| Some(command::encode_resource(resource)),
+            |(_, number)| number.to_string(),
+        );
+        let revision = state.revision();
+        Ok(Response::new(v1::ListResourcesResponse { resources, revision, next_page_token }))
     }
 
     async fn get_template(
@@ -199,8 +210,7 @@ impl Quotas for Api {
     ) -> Result<Response<v1::GetTemplateResponse>, Status> {
         let name =
             command::name("name", &request.get_ref().name).map_err(|error| status::malformed(&error))?;
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         let revision = state.revision();
         match state.template(&name) {
             Some(template) => {
@@ -220,8 +230,7 @@ impl Quotas for Api {
             "" => None,
             token => Some(command::name("page_token", token).map_err(|error| status::malformed(&error))?),
         };
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         let templates = state
             .templates()
             .skip_while(|template| after.as_ref().is_some_and(|after| template.name <= *after));
@@ -240,9 +249,8 @@ impl Quotas for Api {
         request: Request<v1::GetDriftRequest>,
     ) -> Result<Response<v1::GetDriftResponse>, Status> {
         let size = page::size(request.get_ref().page_size)?;
-        self.linearize(&request).await?;
+        let state = self.view(&request, request.get_ref().read).await?;
         let request = request.into_inner();
-        let state = self.node.state();
         let scopes = page::scopes(&state, &request.scope, &request.page_token)?;
         let (drifts, next_page_token) = page::take(
             scopes,
@@ -257,8 +265,7 @@ impl Quotas for Api {
         &self,
         request: Request<v1::ExportPlanRequest>,
     ) -> Result<Response<v1::ExportPlanResponse>, Status> {
-        self.linearize(&request).await?;
-        let state = self.node.state();
+        let state = self.view(&request, request.get_ref().read).await?;
         let within = scope_at(&state, &request.get_ref().scope)?;
         let depth = request.get_ref().depth.map_or(usize::MAX, |depth| depth as usize);
         // Counted before anything is copied: the ledger waits meanwhile.

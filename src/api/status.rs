@@ -117,7 +117,7 @@ pub(super) fn rejected(rejection: &Rejection, revision: u64) -> Status {
 pub(super) fn failed(error: &Error) -> Status {
     let details = match failure_reason(error.kind) {
         "" => ErrorDetails::with_retry_info(Some(RETRY)),
-        reason => ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new()),
+        reason => ErrorDetails::with_error_info(reason, DOMAIN, metadata(error.kind)),
     };
     Status::with_error_details(error.kind.code(), error.problem.clone(), details)
 }
@@ -145,7 +145,16 @@ fn failure_reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => "",
         ErrorKind::Refused => "REFUSED",
         ErrorKind::Invalid => "INVALID",
+        ErrorKind::Compacted { .. } => "HISTORY_COMPACTED",
+        ErrorKind::NotYet => "NOT_YET",
         ErrorKind::Fault => "FAULT",
+    }
+}
+
+fn metadata(kind: ErrorKind) -> HashMap<String, String> {
+    match kind {
+        ErrorKind::Compacted { earliest } => [("earliest_revision".to_owned(), earliest.to_string())].into(),
+        _ => HashMap::new(),
     }
 }
 

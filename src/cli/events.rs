@@ -11,6 +11,7 @@ use super::Failure;
 use super::arguments;
 use super::audit;
 use super::event_text::line;
+use super::read::ReadArgs;
 use super::times::Bound;
 use crate::client::v1;
 use crate::client::v1::watch_request::Start;
@@ -41,6 +42,8 @@ pub struct ListEventsArgs {
     limit: u64,
     #[command(flatten)]
     filter: FilterArgs,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +126,7 @@ impl ListEventsArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let (mut from, mut missing) = (self.from.unwrap_or_default(), self.limit);
         let filter = self.filter.message(context.now_ms());
+        let client = self.read.client(context);
         // Shown page by page: a long history starts to show at once, and needs no memory.
         while missing > 0 && !context.output.is_closed() {
             let page_size = missing.min(LARGEST_PAGE) as u32;
@@ -132,7 +136,7 @@ impl ListEventsArgs {
                 filter: Some(filter.clone()),
                 ..Default::default()
             };
-            let response = context.client.find_events(message).await?;
+            let response = client.find_events(message).await?;
             for event in response.events.iter().take(page_size as usize) {
                 context.output.show(event, line)?;
                 missing -= 1;

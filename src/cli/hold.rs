@@ -14,6 +14,7 @@ use super::pages::Extent;
 use super::pages::Page;
 use super::preview::Preview;
 use super::preview::Told;
+use super::read::ReadArgs;
 use super::reserve::warnings;
 use super::times::span;
 use super::times::utc;
@@ -22,7 +23,7 @@ use crate::client::tell::hold_state;
 use crate::client::v1;
 
 #[derive(Debug, Args)]
-pub struct HoldName {
+pub(super) struct HoldName {
     /// The number that the reservation was given
     hold: u64,
 }
@@ -77,9 +78,17 @@ pub struct ResizeArgs {
 #[derive(Debug, Subcommand)]
 pub enum HoldCommand {
     /// Show one hold, live or closed not long ago
-    Get(HoldName),
+    Get(GetHoldArgs),
     /// Show live holds, the oldest first
     List(ListHoldsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct GetHoldArgs {
+    #[command(flatten)]
+    name: HoldName,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +107,8 @@ pub struct ListHoldsArgs {
     labels: Vec<(String, String)>,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl CommitArgs {
@@ -173,10 +184,12 @@ impl ResizeArgs {
 impl HoldCommand {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
-            Self::Get(HoldName { hold }) => {
-                let response = context.client.get_hold(hold).await?;
+            Self::Get(GetHoldArgs { name: HoldName { hold }, read }) => {
+                let response = read.client(context).get_hold(hold).await?;
                 let now_ms = context.now_ms();
-                context.output.show(&response, |response| holds(response.hold.as_slice(), now_ms))?;
+                context.output.show(&response, |response| {
+                    read.told(&holds(response.hold.as_slice(), now_ms), response.revision)
+                })?;
                 Ok(())
             }
             Self::List(arguments) => arguments.run(context).await,
@@ -186,10 +199,10 @@ impl HoldCommand {
 
 impl ListHoldsArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { scope, job, consumer, labels, extent } = self;
+        let Self { scope, job, consumer, labels, extent, read } = self;
         let labels = arguments::labels(labels).map_err(Failure::Usage)?;
         let filters = &v1::ListHoldsRequest { scope, job, consumer, labels, ..Default::default() };
-        let client = &context.client;
+        let client = &read.client(context);
         let page = |page_size, page_token: String| async move {
             let message = v1::ListHoldsRequest { page_size, page_token, ..filters.clone() };
             let v1::ListHoldsResponse { holds, next_page_token, revision } =
@@ -204,7 +217,9 @@ impl ListHoldsArgs {
             revision: listing.revision,
         };
         let now_ms = context.now_ms();
-        context.output.show(&response, |response| holds(&response.holds, now_ms))?;
+        context
+            .output
+            .show(&response, |response| read.told(&holds(&response.holds, now_ms), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

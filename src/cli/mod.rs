@@ -20,6 +20,7 @@ mod policy;
 mod preview;
 mod quota;
 mod quota_view;
+mod read;
 mod reserve;
 mod resource;
 mod scope;
@@ -386,6 +387,10 @@ mod tests {
             "events list --request 17",
             "events list --from 0",
             "events tail --from 7 --since-start",
+            "scope get acme --at-least 5 --at 5",
+            "quota list --max-lag 5s --at-least 3",
+            "hold list --at tomorrow",
+            "reserve acme:gpu=1 --at-least 3",
         ] {
             let error = parsed(words).expect_err(words);
             assert_eq!(error.exit_code(), 2, "{words}");
@@ -405,6 +410,18 @@ mod tests {
         assert!(!takes("scope list"));
         assert!(!takes("quota get acme gpu"));
         assert!(!takes("cluster transfer 2"));
+    }
+
+    #[test]
+    fn every_verb_that_reads_can_say_how_new_the_answer_must_be() {
+        let verbs = "scope get acme,scope list,resource list,quota get acme gpu,quota list acme,template get a,\
+                     template list,template drift,export acme,hold get 3,hold list acme,events list";
+        for verb in verbs.split(',') {
+            for read in ["--at-least 7", "--max-lag 500ms", "--at 7", "--at -2h", "--at 2026-11-21T12:00:00Z"]
+            {
+                assert!(parsed(&format!("{verb} {read}")).is_ok(), "{verb} {read}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::document::DocumentArgs;
 use super::failure::DIFFERS;
 use super::output::replayed;
 use super::preview::changes;
+use super::read::ReadArgs;
 use crate::client::v1;
 
 const PLAN_HELP: &str = "\
@@ -71,6 +72,8 @@ pub struct ExportArgs {
     /// Only the scopes at most so many levels below: 0 is the scope itself, or the roots
     #[arg(long, value_name = "N")]
     depth: Option<u32>,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl ApplyArgs {
@@ -114,7 +117,7 @@ fn difference(response: &v1::ApplyPlanResponse) -> String {
 
 impl ExportArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let response = context.client.export_plan(&self.scope, self.depth).await?;
+        let response = self.read.client(context).export_plan(&self.scope, self.depth).await?;
         let plan = without_defaults(response.plan.unwrap_or_default());
         let text = if context.output.is_json() { document::json(&plan)? } else { document::yaml(&plan)? };
         context.output.raw(text.as_bytes())?;

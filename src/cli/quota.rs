@@ -14,6 +14,7 @@ use super::preview::Preview;
 use super::preview::Told;
 use super::preview::was_unchanged;
 use super::quota_view;
+use super::quota_view::GetQuotaArgs;
 use super::quota_view::ListQuotasArgs;
 use super::times::Moment;
 use super::times::utc;
@@ -38,13 +39,13 @@ pub enum QuotaCommand {
     /// Pass a part of a limit to another scope below the same one, for good or for a while
     Transfer(TransferArgs),
     /// Show one quota with its counters, clocks and schedule
-    Get(QuotaName),
+    Get(GetQuotaArgs),
     /// Show the quotas at and below a scope, or all of them
     List(ListQuotasArgs),
 }
 
 #[derive(Debug, Args)]
-pub struct QuotaName {
+pub(super) struct QuotaName {
     /// Such as acme/ml
     pub(super) scope: String,
     /// Such as memory_gb
@@ -200,7 +201,7 @@ impl QuotaCommand {
             Self::Override(arguments) => arguments.run(context).await,
             Self::Cancel(arguments) => arguments.run(context).await,
             Self::Transfer(arguments) => arguments.run(context).await,
-            Self::Get(name) => quota_view::get(name, context).await,
+            Self::Get(arguments) => arguments.run(context).await,
             Self::List(arguments) => arguments.run(context).await,
         }
     }

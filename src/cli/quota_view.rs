@@ -15,6 +15,7 @@ use super::policy;
 use super::policy::change_text;
 use super::policy::limit_text;
 use super::quota::QuotaName;
+use super::read::ReadArgs;
 use super::times::distance;
 use super::times::span_text;
 use super::times::utc_and_distance;
@@ -24,27 +25,40 @@ use crate::client::v1;
 use crate::client::v1::scheduled::Plan;
 
 #[derive(Debug, Args)]
+pub struct GetQuotaArgs {
+    #[command(flatten)]
+    name: QuotaName,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct ListQuotasArgs {
     /// Where to begin [default: all trees]
     #[arg(default_value = "", hide_default_value = true)]
     scope: String,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
-pub(super) async fn get(name: QuotaName, context: &mut Context<'_>) -> Result<(), Failure> {
-    let response = context.client.get_quota(&name.scope, &name.resource).await?;
-    let now_ms = context.now_ms();
-    context.output.show(&response, |response| match &response.quota {
-        Some(quota) => details(quota, now_ms),
-        None => String::new(),
-    })?;
-    Ok(())
+impl GetQuotaArgs {
+    pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let Self { name: QuotaName { scope, resource }, read } = self;
+        let response = read.client(context).get_quota(&scope, &resource).await?;
+        let now_ms = context.now_ms();
+        context.output.show(&response, |response| match &response.quota {
+            Some(quota) => read.told(&details(quota, now_ms), response.revision),
+            None => String::new(),
+        })?;
+        Ok(())
+    }
 }
 
 impl ListQuotasArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let (client, scope) = (&context.client, self.scope.as_str());
+        let (client, scope) = (&self.read.client(context), self.scope.as_str());
         let page = |size, token: String| async move {
             let response = client.list_quotas(scope, size, &token).await?;
             let v1::ListQuotasResponse { quotas, next_page_token, revision } = response;
@@ -58,7 +72,9 @@ impl ListQuotasArgs {
             revision: listing.revision,
         };
         let now_ms = context.now_ms();
-        context.output.show(&response, |response| quotas(&response.quotas, now_ms))?;
+        context.output.show(&response, |response| {
+            self.read.told(&quotas(&response.quotas, now_ms), response.revision)
+        })?;
         context.output.note_cut(cut);
         Ok(())
     }

@@ -9,8 +9,11 @@ use clap::ValueEnum;
 use super::Context;
 use super::Failure;
 use super::output::table;
+use super::pages::Extent;
+use super::pages::Page;
 use super::preview::Preview;
 use super::preview::Told;
+use super::read::ReadArgs;
 use crate::client::v1;
 
 #[derive(Debug, Subcommand)]
@@ -18,7 +21,15 @@ pub enum ResourceCommand {
     /// Add a resource to the catalogue, for good
     Register(RegisterArgs),
     /// Show the catalogue
-    List,
+    List(ListResourcesArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ListResourcesArgs {
+    #[command(flatten)]
+    extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -54,12 +65,31 @@ impl ResourceCommand {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
             Self::Register(arguments) => arguments.run(context).await,
-            Self::List => {
-                let response = context.client.list_resources().await?;
-                context.output.show(&response, |response| resources(&response.resources))?;
-                Ok(())
-            }
+            Self::List(arguments) => arguments.run(context).await,
         }
+    }
+}
+
+impl ListResourcesArgs {
+    async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let client = &self.read.client(context);
+        let page = |size, token: String| async move {
+            let response = client.list_resources(size, &token).await?;
+            let v1::ListResourcesResponse { resources, next_page_token, revision } = response;
+            Ok(Page { items: resources, next_token: next_page_token, revision })
+        };
+        let listing = self.extent.collect(page).await?;
+        let cut = self.extent.cut(&listing);
+        let response = v1::ListResourcesResponse {
+            resources: listing.items,
+            next_page_token: listing.next_token,
+            revision: listing.revision,
+        };
+        context
+            .output
+            .show(&response, |response| self.read.told(&resources(&response.resources), response.revision))?;
+        context.output.note_cut(cut);
+        Ok(())
     }
 }
 

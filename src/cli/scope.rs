@@ -17,6 +17,7 @@ use super::pages::Page;
 use super::preview::Preview;
 use super::preview::Told;
 use super::preview::was_unchanged;
+use super::read::ReadArgs;
 use super::reserve::warnings;
 use crate::client::v1;
 
@@ -34,6 +35,8 @@ pub enum ScopeCommand {
     Get {
         /// Such as acme/ml/alice
         path: String,
+        #[command(flatten)]
+        read: ReadArgs,
     },
     /// Show the scopes at and below a path, or all of them
     List(ListScopesArgs),
@@ -128,6 +131,8 @@ pub struct ListScopesArgs {
     labels: Vec<(String, String)>,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl From<ChildPolicy> for v1::ChildPolicy {
@@ -164,9 +169,11 @@ impl ScopeCommand {
             Self::Update(arguments) => arguments.run(context).await,
             Self::Move(arguments) => arguments.run(context).await,
             Self::Delete(arguments) => arguments.run(context).await,
-            Self::Get { path } => {
-                let response = context.client.get_scope(&path).await?;
-                context.output.show(&response, |response| scopes(response.scope.as_slice()))?;
+            Self::Get { path, read } => {
+                let response = read.client(context).get_scope(&path).await?;
+                context.output.show(&response, |response| {
+                    read.told(&scopes(response.scope.as_slice()), response.revision)
+                })?;
                 Ok(())
             }
             Self::List(arguments) => arguments.run(context).await,
@@ -265,10 +272,10 @@ async fn show(
 
 impl ListScopesArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { path, labels, extent } = self;
+        let Self { path, labels, extent, read } = self;
         let labels = arguments::labels(labels).map_err(Failure::Usage)?;
         let filter = &v1::ListScopesRequest { path, labels, ..Default::default() };
-        let client = &context.client;
+        let client = &read.client(context);
         let page = |page_size, page_token: String| async move {
             let message = v1::ListScopesRequest { page_size, page_token, ..filter.clone() };
             let response = client.list_scopes(message).await?;
@@ -282,7 +289,7 @@ impl ListScopesArgs {
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| scopes(&response.scopes))?;
+        context.output.show(&response, |response| read.told(&scopes(&response.scopes), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }

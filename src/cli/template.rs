@@ -17,6 +17,7 @@ use super::policy::policy_text;
 use super::preview::Preview;
 use super::preview::Told;
 use super::preview::was_unchanged;
+use super::read::ReadArgs;
 use crate::client::v1;
 
 const PUT_HELP: &str = "\
@@ -42,6 +43,8 @@ pub enum TemplateCommand {
     Get {
         /// Such as startup
         name: String,
+        #[command(flatten)]
+        read: ReadArgs,
     },
     /// Show all templates
     List(ListTemplatesArgs),
@@ -67,6 +70,8 @@ pub struct PutArgs {
 pub struct ListTemplatesArgs {
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +98,8 @@ pub struct DriftArgs {
     scope: String,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 impl TemplateCommand {
@@ -108,10 +115,11 @@ impl TemplateCommand {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         match self {
             Self::Put(arguments) => arguments.run(context).await,
-            Self::Get { name } => {
-                let response = context.client.get_template(&name).await?;
+            Self::Get { name, read } => {
+                let response = read.client(context).get_template(&name).await?;
                 context.output.show(&response, |response| {
-                    response.template.as_ref().map(details).unwrap_or_default()
+                    let text = response.template.as_ref().map(details).unwrap_or_default();
+                    read.told(&text, response.revision)
                 })?;
                 Ok(())
             }
@@ -147,7 +155,7 @@ impl PutArgs {
 
 impl ListTemplatesArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let client = &context.client;
+        let client = &self.read.client(context);
         let page = |size, token: String| async move {
             let response = client.list_templates(size, &token).await?;
             let v1::ListTemplatesResponse { templates, next_page_token, revision } = response;
@@ -160,7 +168,9 @@ impl ListTemplatesArgs {
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        context.output.show(&response, |response| templates(&response.templates))?;
+        context
+            .output
+            .show(&response, |response| self.read.told(&templates(&response.templates), response.revision))?;
         context.output.note_cut(cut);
         Ok(())
     }
@@ -192,7 +202,7 @@ impl ApplyTemplateArgs {
 
 impl DriftArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let (client, scope) = (&context.client, self.scope.as_str());
+        let (client, scope) = (&self.read.client(context), self.scope.as_str());
         let page = |size, token: String| async move {
             let response = client.get_drift(scope, size, &token).await?;
             let v1::GetDriftResponse { drifts, next_page_token, revision } = response;
@@ -207,7 +217,10 @@ impl DriftArgs {
         };
         context.output.show(&response, |response| match response.drifts.as_slice() {
             [] => format!("every scope is as its template says, at revision {}", response.revision),
-            drifts => drifts.iter().map(drift_text).collect(),
+            drifts => {
+                let text: String = drifts.iter().map(drift_text).collect();
+                self.read.told(&text, response.revision)
+            }
         })?;
         context.output.note_cut(cut);
         if response.drifts.is_empty() { Ok(()) } else { Err(Failure::Answered(DIFFERS)) }

@@ -15,6 +15,7 @@ use super::output::text_or_dash;
 use super::pages::Extent;
 use super::pages::Page;
 use super::quota::QuotaName;
+use super::read::ReadArgs;
 use super::times;
 use super::times::utc;
 use crate::client::v1;
@@ -46,6 +47,8 @@ pub struct TreeArgs {
     depth: Option<u32>,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +92,8 @@ pub struct DenialsArgs {
 pub struct ViewArgs {
     /// Such as acme/ml
     scope: String,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,14 +167,14 @@ impl UsageCommand {
 
 impl TreeArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { scope, resource, depth, extent } = self;
+        let Self { scope, resource, depth, extent, read } = self;
         let message = &v1::GetUsageRequest {
             scope: scope.unwrap_or_default(),
             resource: resource.unwrap_or_default(),
             depth,
             ..Default::default()
         };
-        let client = &context.client;
+        let client = &read.client(context);
         let sums = std::cell::RefCell::new(Vec::new());
         let listing = extent
             .collect(|page_size, page_token| {
@@ -310,8 +315,9 @@ impl DenialsArgs {
 
 impl ViewArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
+        let client = self.read.client(context);
         let message = v1::GetConsumerViewRequest { scope: self.scope, ..Default::default() };
-        let response = context.client.get_consumer_view(message).await?;
+        let response = client.get_consumer_view(message).await?;
         Ok(context.output.show(&response, |response| {
             let rows = response.quotas.iter().map(|quota| {
                 vec![

@@ -11,6 +11,7 @@ mod error;
 mod identity;
 mod methods;
 mod nodes;
+mod read;
 mod retry;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use self::methods::Submission;
 pub use self::methods::Watcher;
 use self::nodes::Nodes;
 pub use self::nodes::channel_settings;
+pub use self::read::Read;
 use self::retry::Jitter;
 /// What a rejection says, in words.
 pub use crate::codec::tell;
@@ -75,6 +77,7 @@ impl Default for ClientOptions {
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    read: Read,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,8 @@ impl Client {
         #[allow(clippy::disallowed_methods)] // Unless a simulation gives a seed.
         let jitter = Jitter::new(options.seed.unwrap_or_else(rand::random));
         let ClientOptions { timeout, try_timeout, .. } = options;
-        Ok(Self { inner: Arc::new(Inner { nodes, actor, reason, timeout, try_timeout, jitter }) })
+        let inner = Arc::new(Inner { nodes, actor, reason, timeout, try_timeout, jitter });
+        Ok(Self { inner, read: Read::default() })
     }
 
     /// The node that answered last, and that the next call asks first.

@@ -78,7 +78,7 @@ impl Client {
                 return Err(gave_up(repeat, maybe_sent, last));
             }
             let node = inner.nodes.current();
-            let limit = rest.min(inner.try_timeout);
+            let limit = if self.read.is_past() { rest } else { rest.min(inner.try_timeout) };
             let request = self.request(message.clone(), limit);
             // The channel keeps the deadline of the request too, but not while it waits for a
             // connection.

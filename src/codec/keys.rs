@@ -12,6 +12,8 @@
 //! | state | Meta | `checkpoint` | format byte, then the revision of the rows, 8 bytes |
 //! | state | Events | first revision, 8 bytes | format byte, then `quorate.storage.v1.EventBlock` |
 //! | state | Rows | tag, then as below | format byte, then `quorate.storage.v1.Row` |
+//! | state | Views | 1, revision in 8 bytes | format byte, then how many rows this keyframe has, 8 bytes |
+//! | state | Views | 1, revision in 8 bytes, key of a row | a row of this keyframe, as in Rows |
 //!
 //! | tag | row | rest of the key |
 //! |---|---|---|
@@ -84,6 +86,29 @@ pub fn row(key: RowKey) -> Vec<u8> {
 /// Before the first and after the last row.
 pub const ROWS: (&[u8], &[u8]) = (&[0], &[0xFF]);
 
+/// Before the first request: these are the last rows.
+pub const REQUESTS: &[u8] = &[9];
+
+/// What the keys of keyframes begin with, among the views.
+const KEYFRAME: u8 = 1;
+
+/// Before the first and after the last keyframe.
+pub const KEYFRAMES: (&[u8], &[u8]) = (&[KEYFRAME], &[KEYFRAME + 1]);
+
+/// The key of a keyframe, before those of its rows.
+pub fn keyframe(revision: Revision) -> Vec<u8> {
+    let mut bytes = vec![KEYFRAME];
+    bytes.extend_from_slice(&revision.to_be_bytes());
+    bytes
+}
+
+/// The revision of a keyframe in its key, or in that of one of its rows; and whether it is that of a
+/// row.
+pub fn keyframe_of(key: &[u8]) -> Option<(Revision, bool)> {
+    let (revision, row) = key.strip_prefix(&[KEYFRAME])?.split_first_chunk()?;
+    Some((Revision::from_be_bytes(*revision), !row.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +141,31 @@ mod tests {
         for key in ordered.map(row) {
             assert!(ROWS.0 < key.as_slice() && key.as_slice() < ROWS.1);
         }
+        assert!(
+            ordered
+                .map(|key| (key, row(key)))
+                .iter()
+                .all(|(key, bytes)| { matches!(key, RowKey::Request(_)) == (bytes.as_slice() >= REQUESTS) })
+        );
+    }
+
+    #[test]
+    fn the_rows_of_a_keyframe_come_after_it_and_before_the_next() {
+        let of = |revision, key| [keyframe(revision), row(key)].concat();
+        let ordered = [
+            KEYFRAMES.0.to_vec(),
+            keyframe(0),
+            keyframe(255),
+            of(255, RowKey::Ledger),
+            of(255, RowKey::Closed(u64::MAX)),
+            keyframe(256),
+            of(Revision::MAX, RowKey::Closed(u64::MAX)),
+            KEYFRAMES.1.to_vec(),
+        ];
+        assert!(ordered.is_sorted());
+        assert_eq!(keyframe_of(&ordered[2]), Some((255, false)));
+        assert_eq!(keyframe_of(&ordered[3]), Some((255, true)));
+        assert_eq!(keyframe_of(KEYFRAMES.1), None);
+        assert_eq!(keyframe_of(&keyframe(7)[..8]), None);
     }
 }

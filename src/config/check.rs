@@ -201,6 +201,7 @@ fn check_raft(raft: &RaftSettings, problems: &mut Problems) {
         ("raft.snapshot_after_entries", raft.snapshot_after_entries),
         ("raft.keep_entries", raft.keep_entries),
         ("raft.checkpoint_interval_ms", raft.checkpoint_interval_ms),
+        ("raft.keyframe_after_events", raft.keyframe_after_events),
     ] {
         if value == 0 {
             problems.add(key, "is 0; use a number of at least 1, or leave it out for the default");

@@ -126,6 +126,9 @@ pub struct RaftSettings {
     pub keep_entries: u64,
     /// Milliseconds between two checkpoints of the rows, while there are changes.
     pub checkpoint_interval_ms: u64,
+    /// A copy of all rows is kept after this many events, and not before it is worth it, to read the
+    /// past from.
+    pub keyframe_after_events: u64,
 }
 
 impl Default for RaftSettings {
@@ -137,6 +140,7 @@ impl Default for RaftSettings {
             snapshot_after_entries: 20_000,
             keep_entries: 10_000,
             checkpoint_interval_ms: 2_000,
+            keyframe_after_events: 50_000,
         }
     }
 }

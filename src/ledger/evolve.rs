@@ -74,6 +74,17 @@ impl State {
         self.remember(*id, *fingerprint, verdict);
     }
 
+    /// Folds the next event into a state that is only read from: what was decided about requests is
+    /// not remembered, nor which rows changed.
+    ///
+    /// # Panics
+    ///
+    /// As [`State::evolve`].
+    pub fn follow(&mut self, event: &Event) {
+        self.fold(event);
+        self.changed.clear();
+    }
+
     /// Folds the next event into the state and nothing else.
     pub(super) fn fold(&mut self, event: &Event) {
         assert_eq!(event.revision, self.revision + 1, "events are folded without a gap");

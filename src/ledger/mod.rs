@@ -12,7 +12,7 @@
 //! | `tree`, `template`, `transfer` | what there is once per tree, and between scopes |
 //! | `state`, `index`, `rising` | all of it, and how it is looked up |
 //! | `holders`, `drift`, `export` | what readers ask of the state |
-//! | `rows` | the state as rows, for checkpoints and digests |
+//! | `rows`, `loading` | the state as rows, for checkpoints and digests; a state out of its rows |
 //! | `command`, `event`, `rejection`, `outcome` | what goes in and what comes out |
 //! | `decide/` | one file per command family |
 //! | `promise` | sums of limits, kept |
@@ -36,6 +36,7 @@ pub mod hold;
 pub mod holders;
 mod index;
 pub mod labels;
+pub mod loading;
 pub mod name;
 pub mod outcome;
 mod promise;

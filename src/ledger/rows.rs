@@ -12,10 +12,9 @@ use super::hold::Closing;
 use super::hold::Hold;
 use super::hold::HoldId;
 use super::labels::Labels;
-use super::name::MAX_DEPTH;
+use super::loading::Loading;
 use super::name::Name;
 use super::name::Path;
-use super::promise::limit_of;
 use super::request::Decided;
 use super::request::RequestId;
 use super::resource::Resource;
@@ -129,7 +128,7 @@ const CHANGES_EXPECTED: usize = 100_000;
 /// Rows that do not make a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows do not make a state: {0}")]
-pub struct BadRows(String);
+pub struct BadRows(pub(super) String);
 
 impl State {
     /// The rows that changed since the last call, ascending, each once.
@@ -189,167 +188,10 @@ impl State {
 
     /// The state that has these rows, which must come in the order of their keys.
     pub fn from_rows(rows: impl IntoIterator<Item = Row>) -> Result<Self, BadRows> {
-        let mut state = Self::empty();
-        let mut last = None;
-        let mut linked = false;
-        for row in rows {
-            let key = row.key();
-            if last.is_none() && key != RowKey::Ledger {
-                return Err(BadRows("the ledger row is missing".into()));
-            }
-            if last.is_some_and(|last| last >= key) {
-                return Err(BadRows(format!("{key:?} is out of order")));
-            }
-            last = Some(key);
-            // When all scopes are there they find each other, whatever their numbers.
-            if !linked && key > RowKey::Scope(ScopeId(u32::MAX)) {
-                state.link_scopes()?;
-                linked = true;
-            }
-            state.load(row)?;
-        }
-        if last.is_none() {
-            return Err(BadRows("there are none".into()));
-        }
-        if !linked {
-            state.link_scopes()?;
-        }
-        state.count_promises();
-        Ok(state)
-    }
-
-    fn load(&mut self, row: Row) -> Result<(), BadRows> {
-        match row {
-            Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
-                self.revision = revision;
-                self.compacted_at = compacted_at;
-                self.time = time;
-                self.scopes = vec![None; next_scope.0 as usize];
-                self.requests.restore(request_floor);
-            }
-            Row::Resource(id, resource) => {
-                if self.add_resource(resource) != id {
-                    return Err(BadRows(format!("resource {} is out of order", id.0)));
-                }
-            }
-            Row::Template(id, template) => {
-                if self.add_template(template) != id {
-                    return Err(BadRows(format!("template {} is out of order", id.0)));
-                }
-            }
-            Row::Scope { .. } => self.load_scope(row)?,
-            Row::Account(id, account) => {
-                let deadline = deadline_of(&account);
-                self.move_policy_deadline(Due::Quota(id, account.resource), None, deadline);
-                let scope = self.loaded_scope(id)?;
-                // In the order of their resources, because the rows are.
-                scope.accounts.reserve_exact(1);
-                scope.accounts.push(account);
-            }
-            Row::Transfer(transfer) => self.put_transfer(transfer),
-            Row::Hold(hold) => self.put_hold(hold),
-            Row::Closed(closing) => self.closed.insert(closing),
-            Row::Request(id, decided) => self.requests.load(id, decided),
-        }
-        Ok(())
-    }
-
-    /// Takes in a scope without its place: that follows when all of them are there.
-    fn load_scope(&mut self, row: Row) -> Result<(), BadRows> {
-        let Row::Scope { id, name, parent, kind, labels, rules, template } = row else {
-            unreachable!("only rows of scopes are loaded here");
-        };
-        if parent.is_none() != rules.is_some() {
-            return Err(BadRows(format!("scope {}: a root has rules, and only a root", id.0)));
-        }
-        let path = Path::parse(&name).map_err(|error| BadRows(format!("scope {} {error}", id.0)))?;
-        if path.parent().is_some() {
-            return Err(BadRows(format!("scope {} has a path for a name", id.0)));
-        }
-        let kind = self.shared_kind(kind);
-        let slot = self
-            .scopes
-            .get_mut(id.0 as usize)
-            .ok_or_else(|| BadRows(format!("scope {} is beyond the last", id.0)))?;
-        *slot = Some(Box::new(Scope {
-            id,
-            path,
-            kind,
-            parent,
-            children: Default::default(),
-            labels,
-            rules: rules.map(Box::new),
-            template: template.map(Box::new),
-            accounts: Default::default(),
-        }));
-        Ok(())
-    }
-
-    /// Hangs every scope below its parent and gives it its path, from the roots down.
-    fn link_scopes(&mut self) -> Result<(), BadRows> {
-        let mut count = 0;
-        // By number: a copy of all names would take as much memory as the names.
-        for position in 0..self.scopes.len() {
-            let Some(scope) = self.scopes[position].as_deref() else { continue };
-            let (id, name, parent) = (scope.id, scope.path.name().into(), scope.parent);
-            count += 1;
-            let siblings = match parent {
-                Some(parent) => &mut self.loaded_scope(parent)?.children,
-                None => &mut self.trees,
-            };
-            if siblings.insert(name, id).is_some() {
-                return Err(BadRows(format!("scope {} has the name of a sibling", id.0)));
-            }
-        }
-        let mut level: Vec<ScopeId> = self.trees.values().copied().collect();
-        for root in &level {
-            let path = self.scope(*root).path.clone();
-            self.paths.insert(&path, *root);
-        }
-        let mut placed = level.len();
-        for _ in 1..MAX_DEPTH {
-            let mut below = Vec::new();
-            for id in level {
-                let path = self.scope(id).path.clone();
-                let children: Vec<ScopeId> = self.scope(id).children.values().copied().collect();
-                for child in children {
-                    let scope = self.scope_mut(child);
-                    let path = path.child(scope.path.name());
-                    scope.path = path.clone();
-                    self.paths.insert(&path, child);
-                    below.push(child);
-                }
-            }
-            placed += below.len();
-            level = below;
-        }
-        if placed == count {
-            Ok(())
-        } else {
-            Err(BadRows("some scopes hang in no tree, or too deep in one".into()))
-        }
-    }
-
-    fn count_promises(&mut self) {
-        for position in 0..self.scopes.len() {
-            let promise_of = |state: &Self, account: usize| {
-                let scope = state.scopes[position].as_deref()?;
-                let account = scope.accounts.get(account)?;
-                Some((scope.parent, account.resource, limit_of(Some(account))))
-            };
-            let mut account = 0;
-            while let Some((parent, resource, limit)) = promise_of(self, account) {
-                self.promise_more(parent, resource, limit.unwrap_or_default());
-                account += 1;
-            }
-        }
-    }
-
-    fn loaded_scope(&mut self, id: ScopeId) -> Result<&mut Scope, BadRows> {
-        self.scopes
-            .get_mut(id.0 as usize)
-            .and_then(Option::as_deref_mut)
-            .ok_or_else(|| BadRows(format!("scope {} is missing", id.0)))
+        let mut loading = Loading::default();
+        rows.into_iter().try_for_each(|row| loading.add(row))?;
+        let state = loading.finish_some(usize::MAX)?;
+        Ok(state.expect("there are not so many scopes"))
     }
 
     /// Takes back everything since rows began to be kept, last change first.
@@ -538,6 +380,35 @@ mod tests {
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         let state = State::from_rows(std::iter::once(ledger).chain(built_in).chain(rows)).expect("a state");
         assert_eq!(state.scope(ScopeId(1)).path.as_str(), "a/b/c");
+    }
+
+    #[test]
+    fn a_state_that_is_put_together_in_small_pieces_is_the_same() {
+        let rows = [
+            scope_row(0, "a", None),
+            scope_row(1, "c", Some(2)),
+            scope_row(2, "b", Some(0)),
+            account_row(1, 0),
+        ];
+        let ledger =
+            Row::Ledger { revision: 4, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default() };
+        let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
+        let mut loading = Loading::default();
+        let all = std::iter::once(ledger).chain(built_in).chain(rows);
+        all.clone().try_for_each(|row| loading.add(row)).expect("rows in order");
+        let mut pieces = 0;
+        let state = loop {
+            pieces += 1;
+            if let Some(state) = loading.finish_some(1).expect("a state") {
+                break state;
+            }
+        };
+        assert!(pieces > 3 * 3);
+        assert!(state.rows().eq(all));
+        for (path, id) in [("a", 0), ("a/b", 2), ("a/b/c", 1)] {
+            let path = Path::parse(path).expect("a path");
+            assert_eq!(state.scope_at(&path).map(|scope| scope.id), Some(ScopeId(id)), "{path}");
+        }
     }
 
     #[test]

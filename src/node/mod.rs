@@ -1,5 +1,5 @@
-//! One node at work: it proposes commands, forwards what only the leader can do, and answers
-//! linearizable reads from its own state.
+//! One node at work: it proposes commands, forwards what only the leader can do, and answers reads
+//! from its own state.
 //!
 //! | file | subject |
 //! |---|---|
@@ -13,6 +13,8 @@
 //! | `export` | events as they are stored |
 //! | `scrub` | reads what is stored, before somebody needs it |
 //! | `watch/` | events as they come, for many readers |
+//! | `view` | how new an answer must be, and the state that is |
+//! | `past` | states of the past, and which are kept |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
 //! | `relay` | what nodes ask of each other on behalf of clients |
@@ -25,6 +27,7 @@ pub mod cluster;
 pub mod deadline;
 mod export;
 pub mod newcomer;
+mod past;
 mod project;
 pub mod proofs;
 mod propose;
@@ -34,6 +37,7 @@ pub mod retention;
 mod scrub;
 mod tick;
 mod time;
+mod view;
 pub mod watch;
 
 use std::collections::VecDeque;
@@ -42,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,6 +55,8 @@ use tokio::time::timeout_at;
 
 use self::read::ReadPoint;
 use self::retention::Retention;
+pub use self::view::Read;
+pub use self::view::View;
 use crate::clock::Clock;
 use crate::codec::note::NoteSigner;
 use crate::ledger;
@@ -94,6 +101,13 @@ pub enum ErrorKind {
     Refused,
     /// What was asked for makes no sense.
     Invalid,
+    /// The history does not go back so far.
+    Compacted {
+        /// The first revision that can be read.
+        earliest: Revision,
+    },
+    /// It has not happened yet.
+    NotYet,
     /// This node is broken and about to stop.
     Fault,
 }
@@ -143,10 +157,14 @@ pub struct Node {
     proposals: propose::Queue,
     reads: read::Queue,
     time: time::Time,
+    freshness: view::Freshness,
+    past: past::Past,
     progress: tokio::sync::watch::Receiver<Progress>,
     watches: watch::Watches,
     /// One preview at a time.
     previews: Semaphore,
+    /// One at a time has log time pass a time: the next may find it done.
+    passing: Mutex<()>,
     projections: project::Projections,
     checkpoints: proofs::Checkpoints,
 }
@@ -156,6 +174,7 @@ impl Node {
     pub fn start(parts: Parts, tasks: &mut JoinSet<()>) -> Result<Arc<Self>, ProjectionError> {
         let (proposals, proposed) = propose::queue();
         let (reads, waiting) = read::queue();
+        let (past, wanted) = past::Past::new();
         let time = time::Time::new(parts.max_clock_step_ms);
         let progress = parts.applied.progress();
         let watches = watch::Watches::new(*progress.borrow());
@@ -166,9 +185,12 @@ impl Node {
             proposals,
             reads,
             time,
+            freshness: view::Freshness::default(),
+            past,
             progress,
             watches,
             previews,
+            passing: Mutex::new(()),
             projections,
             checkpoints: proofs::Checkpoints::default(),
         });
@@ -178,6 +200,7 @@ impl Node {
         tasks.spawn(retention::run(Arc::downgrade(&node)));
         tasks.spawn(propose::run(Arc::downgrade(&node), proposed));
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
+        tasks.spawn(past::run(Arc::downgrade(&node), wanted));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
         tasks.spawn(watch::pump::run(Arc::downgrade(&node)));
         Ok(node)
@@ -262,17 +285,17 @@ impl Node {
     /// Waits until this node's state shows everything that was acknowledged anywhere before the
     /// call. Returns what the leader believed the time to be.
     pub async fn linearize(&self, deadline: Instant) -> Result<LogTime, Error> {
-        let ReadPoint { index, time } =
+        let ReadPoint { index, time, asked } =
             self.until(deadline, || self.reads.read_index(deadline, false)).await?;
-        let mut progress = self.progress.clone();
-        let reached = progress.wait_for(|progress| progress.index >= Some(index));
-        match timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(time),
-            Ok(Err(_)) => Err(Error::new(ErrorKind::Fault, "this node is stopping")),
-            Err(_) => Err(Error::unavailable(format!(
-                "this node has not caught up to log index {index} in time; ask another node or try again"
-            ))),
-        }
+        self.wait_for(|progress| progress.index >= Some(index), deadline, |progress| {
+            let here = progress.index.map_or_else(|| "nothing".to_owned(), |index| index.to_string());
+            format!(
+                "this node has applied {here} and not log index {index} in time; ask another node or try again"
+            )
+        })
+        .await?;
+        self.freshness.note(asked);
+        Ok(time)
     }
 
     /// Tries until it works, the deadline passes, or trying again makes no sense.

@@ -189,7 +189,7 @@ impl Node {
     }
 
     /// Looks at what projections have written. What cannot be read is a fault.
-    pub fn view<T>(
+    pub fn read_views<T>(
         &self,
         read: impl FnOnce(&dyn StateStore) -> Result<T, ProjectionError>,
     ) -> Result<T, Error> {

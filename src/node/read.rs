@@ -28,6 +28,8 @@ pub(super) struct ReadPoint {
     pub(super) index: u64,
     /// What the leader believed the time to be.
     pub(super) time: LogTime,
+    /// When the leader was asked: of what was acknowledged before, nothing is missing.
+    pub(super) asked: Instant,
 }
 
 /// A read that waits for its index.
@@ -91,13 +93,14 @@ impl Waiting {
 impl Node {
     /// Confirms by a majority that this node still leads.
     async fn read_index_as_leader(&self) -> Result<ReadPoint, Error> {
+        let asked = Instant::now();
         let confirmed = self.parts.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match timeout(ATTEMPT, confirmed).await {
             Ok(Ok(linearizer)) => {
                 let index = linearizer.read_log_id().index();
                 // Whoever leads no longer is not asked again for that: log time will do.
                 let time = self.believed_time().await.unwrap_or_default();
-                Ok(ReadPoint { index, time })
+                Ok(ReadPoint { index, time, asked })
             }
             Ok(Err(error)) => {
                 Err(Error::unavailable(format!("this node could not confirm that it leads: {error}")))

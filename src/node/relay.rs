@@ -21,6 +21,7 @@ use crate::codec::batch;
 use crate::codec::merkle::Hash;
 use crate::codec::verdict;
 use crate::ledger;
+use crate::ledger::LogTime;
 use crate::ledger::Outcome;
 use crate::proto::peer::v1 as peer;
 use crate::proto::peer::v1::relay_client::RelayClient;
@@ -31,6 +32,9 @@ use crate::raft::NodeId;
 use crate::raft::peers::MAX_MESSAGE_BYTES;
 use crate::raft::peers::PeerChannel;
 use crate::raft::peers::Purpose;
+
+/// How long the leader may take to have log time go on.
+const PASS_ATTEMPT: Duration = Duration::from_secs(1);
 
 /// How long a relayed call may take when it does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +48,7 @@ impl ErrorKind {
             Self::Unavailable => Code::Unavailable,
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
+            Self::Compacted { .. } | Self::NotYet => Code::OutOfRange,
             Self::Fault => Code::Internal,
         }
     }
@@ -61,6 +66,8 @@ pub(super) fn answer(status: &Status) -> Error {
     let kind = match status.code() {
         Code::FailedPrecondition => ErrorKind::Refused,
         Code::InvalidArgument => ErrorKind::Invalid,
+        // Nodes ask each other for nothing of the past.
+        Code::OutOfRange => ErrorKind::NotYet,
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, status.message())
@@ -109,10 +116,20 @@ impl Node {
     /// Asks the leader for the read index.
     pub(super) async fn ask_read_index(&self, deadline: Instant) -> Result<ReadPoint, Error> {
         let mut client = self.leader_client()?;
+        let asked = Instant::now();
         let request = timed(peer::ReadIndexRequest {}, deadline);
         let reply = client.read_index(request).await.map_err(|status| answer(&status))?;
         let peer::ReadIndexReply { index, time_ms } = reply.into_inner();
-        Ok(ReadPoint { index, time: time_ms })
+        Ok(ReadPoint { index, time: time_ms, asked })
+    }
+
+    /// Has the leader see to it that log time passes a time.
+    pub(super) async fn ask_to_pass(&self, time: LogTime, deadline: Instant) -> Result<(), Error> {
+        let mut client = self.leader_client()?;
+        // One that is cut off never answers; then another may.
+        let deadline = deadline.min(Instant::now() + PASS_ATTEMPT);
+        let request = timed(peer::PassRequest { time_ms: time }, deadline);
+        client.pass(request).await.map(drop).map_err(|status| answer(&status))
     }
 
     /// Asks another node for the root of its event tree: over `size` events, or fewer if it has fewer.
@@ -219,9 +236,15 @@ impl relay_server::Relay for RelayService {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexReply>, Status> {
-        let ReadPoint { index, time } =
+        let ReadPoint { index, time, .. } =
             self.0.read_index_relayed(deadline(&request, DEFAULT_TIMEOUT)).await?;
         Ok(Response::new(peer::ReadIndexReply { index, time_ms: time }))
+    }
+
+    async fn pass(&self, request: Request<peer::PassRequest>) -> Result<Response<peer::PassReply>, Status> {
+        let deadline = deadline(&request, DEFAULT_TIMEOUT);
+        self.0.pass_as_leader(request.into_inner().time_ms, deadline).await?;
+        Ok(Response::new(peer::PassReply {}))
     }
 
     async fn clock(&self, _: Request<peer::ClockRequest>) -> Result<Response<peer::ClockReply>, Status> {

@@ -1,6 +1,8 @@
 //! From the state store back to the state: the rows of the last checkpoint, and the event blocks
 //! since. The Raft log does the rest.
 
+use std::ops::RangeBounds;
+
 use super::types::LogId;
 use super::types::StoredMembership;
 use super::wire;
@@ -9,11 +11,13 @@ use crate::codec::event;
 use crate::codec::keys;
 use crate::codec::local;
 use crate::codec::rows;
+use crate::ledger::Event;
 use crate::ledger::LogTime;
 use crate::ledger::Resource;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::State;
+use crate::ledger::loading::Loading;
 use crate::ledger::rows::Row;
 use crate::proto::storage::v1 as storage;
 use crate::store::Space;
@@ -68,53 +72,94 @@ pub fn recover(store: &dyn StateStore) -> Result<Recovered, RecoveryError> {
     })
 }
 
+/// The revision of the rows of the last checkpoint; `None` when there was none yet.
+pub(super) fn revision_of_rows(store: &dyn StateStore) -> Result<Option<Revision>, RecoveryError> {
+    const WHAT: &str = "the checkpoint";
+    let Some(bytes) = store.get(Space::Meta, keys::CHECKPOINT)? else {
+        return Ok(None);
+    };
+    let revision = keys::number(local::payload(WHAT, &bytes)?);
+    revision.map(Some).ok_or_else(|| Corrupt::new(WHAT, "it is no number").into())
+}
+
+/// Stored rows on their way to a state, in the order of their keys.
+#[derive(Default)]
+pub(super) struct Rows {
+    /// Of the resources, which come before everything that is counted in them.
+    decimals: Vec<u8>,
+    loading: Loading,
+    count: u64,
+}
+
+impl Rows {
+    pub(super) fn add(&mut self, value: &[u8]) -> Result<(), Corrupt> {
+        let row = rows::decode(value, &|id: ResourceId| self.decimals.get(id.0 as usize).copied())?;
+        if let Row::Resource(_, Resource { decimals, .. }) = &row {
+            self.decimals.push(*decimals);
+        }
+        self.count += 1;
+        self.loading.add(row).map_err(|error| Corrupt::new("the state", error))
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// When all rows are there: goes on with so many scopes. Gives the state when it is done, which must
+    /// be at this revision.
+    pub(super) fn finish_some(
+        &mut self,
+        scopes: usize,
+        revision: Revision,
+    ) -> Result<Option<State>, Corrupt> {
+        let state = self.loading.finish_some(scopes).map_err(|error| Corrupt::new("the state", error))?;
+        match state {
+            Some(state) if state.revision() != revision => {
+                let problem = format!("it says revision {revision}, its rows say {}", state.revision());
+                Err(Corrupt::new("the checkpoint", problem))
+            }
+            state => Ok(state),
+        }
+    }
+}
+
 /// The rows of the last checkpoint; the empty ledger when there was none yet.
 fn load_rows(store: &dyn StateStore) -> Result<State, RecoveryError> {
-    let Some(bytes) = store.get(Space::Meta, keys::CHECKPOINT)? else {
+    let Some(revision) = revision_of_rows(store)? else {
         return Ok(State::default());
     };
-    let payload = local::payload("the checkpoint", &bytes)?;
-    let revision = keys::number(payload).ok_or_else(|| Corrupt::new("the checkpoint", "it is no number"))?;
-    let mut decimals: Vec<u8> = Vec::new();
-    let mut decoded = Vec::new();
+    let mut rows = Rows::default();
     let mut problem = None;
     store.scan(Space::Rows, keys::ROWS.0, keys::ROWS.1, &mut |_, value| {
-        match rows::decode(value, &|id: ResourceId| decimals.get(id.0 as usize).copied()) {
-            Ok(row) => {
-                // Resources come before everything that is counted in them.
-                if let Row::Resource(_, Resource { decimals: places, .. }) = &row {
-                    decimals.push(*places);
-                }
-                decoded.push(row);
-            }
-            Err(corrupt) => problem = Some(corrupt),
-        }
+        problem = rows.add(value).err();
         problem.is_none()
     })?;
     if let Some(corrupt) = problem {
         return Err(corrupt.into());
     }
-    let state = State::from_rows(decoded).map_err(|error| Corrupt::new("the state", error))?;
-    if state.revision() != revision {
-        let problem = format!("it says revision {revision}, its rows say {}", state.revision());
-        return Err(Corrupt::new("the checkpoint", problem).into());
-    }
-    Ok(state)
+    let state = rows.finish_some(usize::MAX, revision)?;
+    Ok(state.expect("there are not so many scopes"))
 }
 
 fn fold_events(store: &dyn StateStore, state: &mut State) -> Result<(), RecoveryError> {
     let mut problem = None;
     let from = keys::block(state.revision() + 1);
     store.scan(Space::Events, &from, &keys::block(Revision::MAX), &mut |_, value| {
-        problem = fold_block(state, value).err();
+        problem = fold_block(state, value, &(..), State::evolve).err();
         problem.is_none()
     })?;
     problem.map_or(Ok(()), |corrupt| Err(corrupt.into()))
 }
 
-fn fold_block(state: &mut State, value: &[u8]) -> Result<(), Corrupt> {
+/// Folds those events of a block that are wanted: the next ones.
+pub(super) fn fold_block(
+    state: &mut State,
+    value: &[u8],
+    wanted: &impl RangeBounds<Revision>,
+    fold: fn(&mut State, &Event),
+) -> Result<(), Corrupt> {
     let block: storage::EventBlock = local::message("an event block", value)?;
-    for message in block.events {
+    for message in block.events.into_iter().filter(|message| wanted.contains(&message.revision)) {
         let decimals =
             |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
         let event = event::decode(message, &decimals)?;
@@ -122,7 +167,7 @@ fn fold_block(state: &mut State, value: &[u8]) -> Result<(), Corrupt> {
             let problem = format!("{} follows {}", event.revision, state.revision());
             return Err(Corrupt::new("the event stream", problem));
         }
-        state.evolve(&event);
+        fold(state, &event);
     }
     Ok(())
 }

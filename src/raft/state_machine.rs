@@ -87,12 +87,14 @@ pub struct Applied {
     progress: watch::Sender<Progress>,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
-    /// Raised when a snapshot replaces everything.
+    /// Raised before a snapshot replaces everything, and after: odd in between.
     generation: AtomicU64,
     /// Held by whoever writes, and while everything is replaced, so that rows of the old state never
     /// get into the new store. True once a write or a replacement has failed: what is in memory and
     /// what is stored have then parted, and nothing may be written any more.
     broken: Mutex<bool>,
+    /// Held by those who read stored rows in several steps: rows are not written meanwhile.
+    pub(super) rows: tokio::sync::RwLock<()>,
 }
 
 impl Applied {
@@ -107,6 +109,7 @@ impl Applied {
             snapshot: Mutex::new(None),
             generation: AtomicU64::new(0),
             broken: Mutex::new(false),
+            rows: tokio::sync::RwLock::new(()),
         }))
     }
 
@@ -147,8 +150,8 @@ impl Applied {
         &self.store
     }
 
-    /// How often everything has been replaced by a snapshot: what was read under another number may
-    /// not be there any more.
+    /// Another number whenever everything has been replaced by a snapshot: what was read under the one
+    /// before may not be there any more. It is odd while it is being replaced.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
@@ -191,7 +194,7 @@ impl Applied {
     }
 
     /// Writes the rows that changed, if any did. They are durable with the next flush. Does nothing
-    /// while a snapshot is being installed: that brings rows of its own.
+    /// while a snapshot is being installed: that brings rows of its own. Nor while rows are read.
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
         let Ok(mut broken) = self.broken.try_lock() else {
             return Ok(false);
@@ -200,8 +203,7 @@ impl Applied {
         if current.state.changed_count() == 0 {
             return Ok(false);
         }
-        self.write_rows(&mut broken, &mut current)?;
-        Ok(true)
+        self.write_rows(&mut broken, &mut current)
     }
 
     /// The one way of writes into the store: after a failure there are no more.
@@ -214,7 +216,11 @@ impl Applied {
         result
     }
 
-    fn write_rows(&self, broken: &mut bool, current: &mut Recovered) -> Result<(), StoreError> {
+    /// False when rows are being read.
+    fn write_rows(&self, broken: &mut bool, current: &mut Recovered) -> Result<bool, StoreError> {
+        let Ok(_unread) = self.rows.try_write() else {
+            return Ok(false);
+        };
         let state = &mut current.state;
         let mut batch = Batch::default();
         for key in state.take_changed() {
@@ -226,7 +232,8 @@ impl Applied {
         let mut revision = vec![keys::FORMAT];
         revision.extend_from_slice(&state.revision().to_be_bytes());
         batch.put(Space::Meta, keys::CHECKPOINT, revision);
-        self.write(broken, batch)
+        self.write(broken, batch)?;
+        Ok(true)
     }
 
     fn broken(&self) -> MutexGuard<'_, bool> {
@@ -299,6 +306,7 @@ impl Applied {
         }
         let progress = progress_of(&recovered);
         *self.current_mut() = recovered;
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let taken = self.store.snapshot()?;
         *broken = false;
         drop(broken);

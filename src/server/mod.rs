@@ -171,9 +171,11 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         fault = reports.first() => Err(ServerError::Fault(fault)),
         ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
-        fault = checkpoint::run(&applied, Duration::from_millis(config.raft.checkpoint_interval_ms)) => {
-            Err(ServerError::Fault(fault.to_string()))
-        }
+        fault = checkpoint::run(
+            &applied,
+            Duration::from_millis(config.raft.checkpoint_interval_ms),
+            config.raft.keyframe_after_events,
+        ) => Err(ServerError::Fault(fault.to_string())),
         ended = &mut serving => Err(ServerError::Fault(format!("the client server ended: {ended:?}"))),
     };
     if result.is_ok() {

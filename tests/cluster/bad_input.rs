@@ -119,7 +119,7 @@ impl Bench {
                 .await
                 .expect("holds")
                 .holds,
-            client.list_resources().await.expect("resources").resources,
+            client.list_resources(1_000, "").await.expect("resources").resources,
         )
     }
 

@@ -105,6 +105,25 @@ async fn the_verbs_work_and_their_exit_codes_tell_how() {
     shell.answer(&format!("release {id}")).await;
     assert!(shell.answer("hold list").await.lines().count() <= 1);
 
+    let reserved = shell.json("reserve acme/ml:memory_gb=7").await["revision"].as_u64().expect("a revision");
+    shell.answer("quota set acme/ml memory_gb 32").await;
+    let quota = shell.answer(&format!("quota get acme/ml memory_gb --at {reserved}")).await;
+    let as_it_was = format!("as it was after revision {reserved}\n");
+    assert!(quota.contains("64") && quota.ends_with(&as_it_was), "{quota}");
+    let holds = shell.json(&format!("hold list acme --at {}", reserved - 1)).await;
+    assert_eq!(holds["holds"].as_array().map(Vec::len), Some(0), "{holds}");
+    let quota = shell.answer(&format!("quota get acme/ml memory_gb --at-least {reserved}")).await;
+    assert!(quota.contains("32") && quota.contains("\nat revision "), "{quota}");
+    assert!(shell.answer("quota list --max-lag 1h").await.contains("\nat revision "));
+    let resources = shell.answer("resource list --at -1ms").await;
+    assert!(
+        resources.contains("memory_gb") && resources.contains("\nas it was after revision "),
+        "{resources}"
+    );
+    shell.failure("scope list --at 1000000", 1, &["OUT_OF_RANGE", "no revision 1000000 yet"]).await;
+    shell.failure("scope list --at 9999-01-01T00:00:00Z", 1, &["OUT_OF_RANGE", "not past yet"]).await;
+    shell.failure("scope list --at 3 --max-lag 5s", 2, &["cannot be used with"]).await;
+
     let status = shell.json("cluster status").await;
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3), "{status}");
     let table = shell.answer("cluster status").await;

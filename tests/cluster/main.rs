@@ -20,6 +20,7 @@ mod kills;
 mod load;
 mod membership;
 mod misuse;
+mod past;
 mod process;
 mod race;
 mod reads;

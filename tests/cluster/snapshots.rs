@@ -10,7 +10,7 @@ use crate::load::Load;
 
 pub const SMALL_LOG: &str = "snapshot_after_entries = 50\nkeep_entries = 10";
 
-const PROGRESS: usize = 100;
+pub const PROGRESS: usize = 100;
 
 /// Kills or pauses a follower and has the others purge every log entry that it would need to catch
 /// up.

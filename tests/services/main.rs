@@ -309,7 +309,13 @@ async fn scopes_quotas_and_holds_are_found_page_by_page() {
     let (mut found, mut token) = (Vec::new(), String::new());
     loop {
         let labels = [("even".to_owned(), "true".to_owned())].into();
-        let request = v1::ListScopesRequest { path: "acme".into(), page_size: 4, page_token: token, labels };
+        let request = v1::ListScopesRequest {
+            path: "acme".into(),
+            page_size: 4,
+            page_token: token,
+            labels,
+            read: None,
+        };
         let page = bench.quotas.list_scopes(request).await.expect("a page").into_inner();
         assert!(page.scopes.len() <= 4);
         found.extend(page.scopes.into_iter().map(|scope| scope.path));
@@ -370,7 +376,7 @@ async fn what_is_too_large_for_one_plan_is_exported_in_parts() {
         bench.quotas.apply_plan(request).await.expect("scopes");
     }
     let mut export = async |scope: &str, depth| {
-        let request = v1::ExportPlanRequest { scope: scope.into(), depth };
+        let request = v1::ExportPlanRequest { scope: scope.into(), depth, read: None };
         let exported = bench.quotas.export_plan(request).await;
         exported.map(|exported| exported.into_inner().plan.expect("a plan").scopes)
     };
@@ -621,4 +627,172 @@ async fn an_exported_plan_changes_nothing_and_its_difference_is_told() {
     let drifts = bench.quotas.get_drift(drift).await.expect("drift").into_inner().drifts;
     assert_eq!((drifts.len(), drifts[0].quotas.len()), (1, 1));
     assert!(drifts[0].quotas[0].changed_since, "{drifts:?}");
+}
+
+fn at(kind: v1::read::Kind) -> Option<v1::Read> {
+    Some(v1::Read { kind: Some(kind) })
+}
+
+#[tokio::test]
+async fn the_past_is_read_by_revision_and_by_time_and_shows_what_there_was() {
+    use v1::read::Kind;
+    let mut bench = Bench::new().await;
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        bench.ledger.reserve(reserve("1")).await.expect("room");
+        seen.push((bench.revision().await, bench.quota("acme/ml").await));
+    }
+    let request = |read| v1::GetQuotaRequest { scope: "acme/ml".into(), resource: "instances".into(), read };
+    let events = v1::ListEventsRequest::default();
+    let events = bench.events.list_events(events).await.expect("events").into_inner().events;
+    for (revision, quota) in &seen {
+        let then = bench.query.get_quota(request(at(Kind::AtRevision(*revision)))).await.expect("a quota");
+        let then = then.into_inner();
+        assert_eq!((then.revision, then.quota.as_ref()), (*revision, Some(quota)));
+        // The last that was decided in that millisecond may be a later one.
+        let time = events[usize::try_from(*revision).unwrap() - 1].log_time_ms;
+        let last = events.iter().filter(|event| event.log_time_ms <= time).count() as u64;
+        let then = bench.query.get_quota(request(at(Kind::AtTimeMs(time)))).await.expect("a quota");
+        assert_eq!(then.into_inner().revision, last);
+    }
+    // Before the first event there was nothing.
+    for kind in [Kind::AtRevision(0), Kind::AtTimeMs(0)] {
+        let read = at(kind);
+        let resources = v1::ListResourcesRequest { read, ..Default::default() };
+        let resources = bench.quotas.list_resources(resources).await.expect("built in").into_inner();
+        assert!(resources.revision == 0 && !resources.resources.is_empty());
+        let scopes = v1::ListScopesRequest { read, ..Default::default() };
+        assert!(bench.quotas.list_scopes(scopes).await.expect("none").into_inner().scopes.is_empty());
+        let refused = bench.query.get_quota(request(read)).await.expect_err("there was no quota");
+        assert_eq!(reason(&refused), "UNKNOWN_SCOPE");
+    }
+    let page = v1::ListEventsRequest { read: at(Kind::AtRevision(seen[0].0)), ..Default::default() };
+    let page = bench.events.list_events(page).await.expect("events").into_inner();
+    assert_eq!((page.revision, page.events.len() as u64), (seen[0].0, seen[0].0));
+}
+
+#[tokio::test]
+async fn what_is_yet_to_come_is_an_error_and_so_is_what_a_node_has_not() {
+    use v1::read::Kind;
+    let mut bench = Bench::new().await;
+    let revision = bench.revision().await;
+    let request = |kind| v1::ListQuotasRequest { read: at(kind), ..Default::default() };
+    let soon = SystemClock.now_ms() + 3_600_000;
+    for kind in [Kind::AtRevision(revision + 1), Kind::AtTimeMs(soon)] {
+        let refused = bench.query.list_quotas(request(kind)).await.expect_err("it has not happened");
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::OutOfRange, "NOT_YET"), "{refused}");
+    }
+    let mut hurried = tonic::Request::new(request(Kind::AtLeast(revision + 1)));
+    hurried.set_timeout(Duration::from_millis(300));
+    let refused = bench.query.list_quotas(hurried).await.expect_err("nobody writes it");
+    assert_eq!(refused.code(), Code::Unavailable);
+    let said = format!("has come to revision {revision} and not to {}", revision + 1);
+    assert!(refused.message().contains(&said), "{refused}");
+    for kind in [Kind::AtLeast(0), Kind::AtLeast(revision), Kind::MaxLagMs(0), Kind::MaxLagMs(u64::MAX)] {
+        let page = bench.query.list_quotas(request(kind)).await.expect("quotas").into_inner();
+        assert_eq!(page.revision, revision, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_after_the_last_event_is_answered_the_same_for_ever() {
+    use v1::read::Kind;
+    let mut bench = Bench::new().await;
+    let before = bench.revision().await;
+    let log = async |bench: &mut Bench| {
+        let status = bench.cluster.status(v1::StatusRequest::default()).await.expect("a status");
+        let node = status.into_inner().nodes.pop().expect("a node");
+        (node.log_time_ms, node.last_log_index)
+    };
+    // Nothing was decided since, and the clock goes on.
+    let (time, written) = log(&mut bench).await;
+    let request = v1::ListHoldsRequest { read: at(Kind::AtTimeMs(time)), ..Default::default() };
+    let then = loop {
+        match bench.query.list_holds(request.clone()).await {
+            Ok(then) => break then.into_inner(),
+            // It is the very millisecond.
+            Err(refused) => assert_eq!(reason(&refused), "NOT_YET"),
+        }
+    };
+    assert!(then.revision == before && then.holds.is_empty());
+    assert_eq!(log(&mut bench).await, (time, written + 1), "one entry makes sure that it stays so");
+    bench.ledger.reserve(reserve("1")).await.expect("room");
+    let again = bench.query.list_holds(request).await.expect("holds").into_inner();
+    assert_eq!(again, then);
+    assert_eq!(log(&mut bench).await.1, written + 2, "nothing but the reservation was written");
+}
+
+#[tokio::test]
+async fn every_list_is_read_page_by_page_also_as_it_was() {
+    use v1::read::Kind;
+    let mut bench = Bench::new().await;
+    let whole = v1::ListResourcesRequest { page_size: 1_000, ..Default::default() };
+    let whole = bench.quotas.list_resources(whole).await.expect("resources").into_inner();
+    assert_eq!(whole.next_page_token, "");
+    let resource = |name: &str| v1::RegisterResourceRequest {
+        request_id: id(),
+        resource: Some(v1::Resource {
+            name: name.into(),
+            unit: "1".into(),
+            kind: v1::ResourceKind::Capacity.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let (mut found, mut token, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let read = at(Kind::AtRevision(whole.revision));
+        let request = v1::ListResourcesRequest { page_size: 3, page_token: token, read };
+        let page = bench.quotas.list_resources(request).await.expect("a page").into_inner();
+        assert!(page.resources.len() <= 3 && page.revision == whole.revision);
+        found.extend(page.resources);
+        (token, pages) = (page.next_page_token, pages + 1);
+        if token.is_empty() {
+            break;
+        }
+        // What comes meanwhile belongs to another time.
+        bench.quotas.register_resource(resource(&format!("late{pages}"))).await.expect("registered");
+    }
+    assert!(pages > 2);
+    assert_eq!(found, whole.resources);
+    for token in ["x", "-1", "4294967295"] {
+        let request = v1::ListResourcesRequest { page_token: token.into(), ..Default::default() };
+        let refused = bench.quotas.list_resources(request).await.expect_err("no token");
+        assert_eq!(reason(&refused), "MALFORMED", "{token}");
+    }
+}
+
+#[tokio::test]
+async fn every_read_can_be_of_the_past() {
+    use v1::read::Kind;
+    let mut bench = Bench::new().await;
+    let policy = Some(v1::Policy { limit: limit("1"), ..Default::default() });
+    let quotas = vec![v1::ResourcePolicy { resource: "instances".into(), policy }];
+    let template =
+        v1::PutTemplateRequest { request_id: id(), name: "small".into(), quotas, ..Default::default() };
+    bench.quotas.put_template(template).await.expect("a template");
+    let held = bench.ledger.reserve(reserve("1")).await.expect("room").into_inner();
+    let read = at(Kind::AtRevision(held.revision));
+    bench.ledger.reserve(reserve("1")).await.expect("room");
+    macro_rules! revision {
+        ($service:ident.$method:ident, $request:expr) => {
+            bench.$service.$method($request).await.expect(stringify!($method)).into_inner().revision
+        };
+    }
+    let (scope, resource, name) = (|| "acme".to_owned(), || "instances".to_owned(), || "small".to_owned());
+    let revisions = [
+        revision!(query.get_quota, v1::GetQuotaRequest { scope: scope(), resource: resource(), read }),
+        revision!(query.list_quotas, v1::ListQuotasRequest { read, ..Default::default() }),
+        revision!(query.get_hold, v1::GetHoldRequest { hold_id: held.hold_id, read }),
+        revision!(query.list_holds, v1::ListHoldsRequest { read, ..Default::default() }),
+        revision!(quotas.get_scope, v1::GetScopeRequest { path: scope(), read }),
+        revision!(quotas.list_scopes, v1::ListScopesRequest { read, ..Default::default() }),
+        revision!(quotas.list_resources, v1::ListResourcesRequest { read, ..Default::default() }),
+        revision!(quotas.get_template, v1::GetTemplateRequest { name: name(), read }),
+        revision!(quotas.list_templates, v1::ListTemplatesRequest { read, ..Default::default() }),
+        revision!(quotas.get_drift, v1::GetDriftRequest { read, ..Default::default() }),
+        revision!(quotas.export_plan, v1::ExportPlanRequest { read, ..Default::default() }),
+        revision!(events.list_events, v1::ListEventsRequest { read, ..Default::default() }),
+    ];
+    assert_eq!(revisions, [held.revision; 12]);
 }

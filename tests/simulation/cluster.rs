@@ -208,6 +208,8 @@ fn config(node: usize) -> Config {
             snapshot_after_entries: 60,
             keep_entries: 20,
             checkpoint_interval_ms: 700,
+            // As few as are worth it.
+            keyframe_after_events: 1,
             ..RaftSettings::default()
         },
         log: LogSettings::default(),

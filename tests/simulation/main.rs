@@ -10,6 +10,7 @@
 //! | `check/` | what must hold of what was decided |
 //! | `deadlines/` | what must hold of time |
 //! | `watchers` | who watches events as they come, and must miss none |
+//! | `reads/` | what readers ask, and what must hold of what they are told |
 //! | `trace` | everything that happened, as text |
 //!
 //! Each seed runs in a process of its own, because some of what libraries draw is drawn once per
@@ -30,6 +31,7 @@ mod deadlines;
 mod faults;
 mod net;
 mod quotas;
+mod reads;
 mod run;
 mod trace;
 mod watchers;
@@ -42,6 +44,7 @@ use std::process::Command;
 use std::process::Output;
 
 use deadlines::spans::Spans;
+use reads::Met;
 
 const SEED: &str = "QUORATE_SIMULATION_SEED";
 const TRACE: &str = "QUORATE_SIMULATION_TRACE";
@@ -56,13 +59,17 @@ const REPEATED: u64 = 4;
 fn whatever_goes_wrong_no_answer_is_lost_and_all_nodes_agree() {
     let dir = tempfile::tempdir().expect("a folder can be made");
     let trace = dir.path().join("trace");
-    let mut spans = Spans::default();
+    let (mut spans, mut met) = (Spans::default(), Met::default());
     for seed in REPEATED..SEEDS {
         run_in_a_process(seed, &trace);
-        spans.add_trace(&std::fs::read_to_string(&trace).expect("the trace was written"));
+        let trace = std::fs::read_to_string(&trace).expect("the trace was written");
+        spans.add_trace(&trace);
+        met.add_trace(&trace);
     }
     let missing = spans.missing();
     assert!(missing.is_empty(), "what these runs are for did not occur in any: {missing:?} of {spans:?}");
+    let missing = met.missing();
+    assert!(missing.is_empty(), "readers have not met in any run: {missing:?} of {met:?}");
 }
 
 #[test]

@@ -27,12 +27,17 @@ use crate::deadlines::spans::Spans;
 use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
+use crate::reads::Reader;
+use crate::reads::Replies;
+use crate::reads::check_reads;
 use crate::trace;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
 use crate::workload::User;
 use crate::workload::now;
+
+const READERS: [&str; 2] = ["reader-1", "reader-2"];
 
 const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
 
@@ -70,6 +75,7 @@ struct Shared {
     restarts: Restarts,
     installs: Rc<RefCell<Installs>>,
     watchers: Watchers,
+    replies: Replies,
     done: Rc<Cell<bool>>,
 }
 
@@ -81,6 +87,9 @@ pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
     shared.working.set(CLIENTS.len());
     for (number, name) in (1..).zip(CLIENTS) {
         cluster.client(name, work(name, seed * 100 + number, shared.clone()));
+    }
+    for (number, name) in (50..).zip(READERS) {
+        cluster.client(name, read(seed * 100 + number, shared.clone()));
     }
     cluster.client("auditor", audit(seed * 100, shared.clone()));
     cluster.client("watcher", watch(shared.clone()));
@@ -111,6 +120,18 @@ async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result 
     user.work_for(AFTERWARDS).await;
     user.give_back().await;
     shared.working.set(shared.working.get() - 1);
+    Ok(())
+}
+
+/// Reads as long as somebody writes.
+async fn read(seed: u64, shared: Shared) -> turmoil::Result {
+    while !shared.ready.get() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let mut reader = Reader::new(seed, node, Rc::clone(&shared.history), Rc::clone(&shared.replies));
+    while shared.working.get() > 0 {
+        reader.ask().await;
+    }
     Ok(())
 }
 
@@ -160,6 +181,7 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     }
     shared.watchers.check(&streams[0])?;
     check_history(&streams[0], &shared.history.borrow())?;
+    check_reads(&streams[0], &shared.history.borrow(), &shared.replies.borrow())?.trace();
     let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
     Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
     Ok(())

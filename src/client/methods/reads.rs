@@ -1,4 +1,5 @@
-//! Linearizable reads, and the event stream. All of them may be repeated.
+//! Reads, and the event stream. All of them may be repeated. They are as new as [`Client::reading`]
+//! says, linearizable without it.
 //!
 //! Of a list each call is one page: the first has the token "", and size 0 is the server's default. A
 //! page may be empty and still have a token for the next.
@@ -13,33 +14,44 @@ use crate::proto::v1::*;
 impl Client {
     /// Reads one scope.
     pub async fn get_scope(&self, path: &str) -> Result<GetScopeResponse, ClientError> {
-        let message = GetScopeRequest { path: path.to_owned() };
+        let message = GetScopeRequest { path: path.to_owned(), read: self.read() };
         call!(self, Repeat::Read, quotas.get_scope, message)
     }
 
     /// The scopes at and below the path of the message ("" for all trees) that have its labels.
-    pub async fn list_scopes(&self, message: ListScopesRequest) -> Result<ListScopesResponse, ClientError> {
+    pub async fn list_scopes(
+        &self,
+        mut message: ListScopesRequest,
+    ) -> Result<ListScopesResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, quotas.list_scopes, message)
     }
 
-    /// The whole catalogue.
-    pub async fn list_resources(&self) -> Result<ListResourcesResponse, ClientError> {
-        call!(self, Repeat::Read, quotas.list_resources, ListResourcesRequest {})
+    /// The catalogue, in the order of registration.
+    pub async fn list_resources(
+        &self,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<ListResourcesResponse, ClientError> {
+        let message =
+            ListResourcesRequest { page_size, page_token: page_token.to_owned(), read: self.read() };
+        call!(self, Repeat::Read, quotas.list_resources, message)
     }
 
     /// Reads one template.
     pub async fn get_template(&self, name: &str) -> Result<GetTemplateResponse, ClientError> {
-        let message = GetTemplateRequest { name: name.to_owned() };
+        let message = GetTemplateRequest { name: name.to_owned(), read: self.read() };
         call!(self, Repeat::Read, quotas.get_template, message)
     }
 
-    /// All templates, in the order in which they were made.
+    /// All templates, by name.
     pub async fn list_templates(
         &self,
         page_size: u32,
         page_token: &str,
     ) -> Result<ListTemplatesResponse, ClientError> {
-        let message = ListTemplatesRequest { page_size, page_token: page_token.to_owned() };
+        let message =
+            ListTemplatesRequest { page_size, page_token: page_token.to_owned(), read: self.read() };
         call!(self, Repeat::Read, quotas.list_templates, message)
     }
 
@@ -51,8 +63,8 @@ impl Client {
         page_size: u32,
         page_token: &str,
     ) -> Result<GetDriftResponse, ClientError> {
-        let message =
-            GetDriftRequest { scope: scope.to_owned(), page_size, page_token: page_token.to_owned() };
+        let (scope, page_token) = (scope.to_owned(), page_token.to_owned());
+        let message = GetDriftRequest { scope, page_size, page_token, read: self.read() };
         call!(self, Repeat::Read, quotas.get_drift, message)
     }
 
@@ -63,7 +75,7 @@ impl Client {
         scope: &str,
         depth: Option<u32>,
     ) -> Result<ExportPlanResponse, ClientError> {
-        let message = ExportPlanRequest { scope: scope.to_owned(), depth };
+        let message = ExportPlanRequest { scope: scope.to_owned(), depth, read: self.read() };
         call!(self, Repeat::Read, quotas.export_plan, message)
     }
 }
@@ -72,7 +84,8 @@ impl Client {
 impl Client {
     /// One quota with its counters.
     pub async fn get_quota(&self, scope: &str, resource: &str) -> Result<GetQuotaResponse, ClientError> {
-        let message = GetQuotaRequest { scope: scope.to_owned(), resource: resource.to_owned(), read: None };
+        let (scope, resource) = (scope.to_owned(), resource.to_owned());
+        let message = GetQuotaRequest { scope, resource, read: self.read() };
         call!(self, Repeat::Read, query.get_quota, message)
     }
 
@@ -83,51 +96,59 @@ impl Client {
         page_size: u32,
         page_token: &str,
     ) -> Result<ListQuotasResponse, ClientError> {
-        let message = ListQuotasRequest {
-            scope: scope.to_owned(),
-            page_size,
-            page_token: page_token.to_owned(),
-            read: None,
-        };
+        let (scope, page_token) = (scope.to_owned(), page_token.to_owned());
+        let message = ListQuotasRequest { scope, page_size, page_token, read: self.read() };
         call!(self, Repeat::Read, query.list_quotas, message)
     }
 
     /// What is taken at and below a scope.
-    pub async fn get_usage(&self, message: GetUsageRequest) -> Result<GetUsageResponse, ClientError> {
+    pub async fn get_usage(&self, mut message: GetUsageRequest) -> Result<GetUsageResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.get_usage, message)
     }
 
     /// What was taken of a quota over time.
     pub async fn get_usage_series(
         &self,
-        message: GetUsageSeriesRequest,
+        mut message: GetUsageSeriesRequest,
     ) -> Result<GetUsageSeriesResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.get_usage_series, message)
     }
 
     /// The events of a quota, a hold or a job.
-    pub async fn get_history(&self, message: GetHistoryRequest) -> Result<GetHistoryResponse, ClientError> {
+    pub async fn get_history(
+        &self,
+        mut message: GetHistoryRequest,
+    ) -> Result<GetHistoryResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.get_history, message)
     }
 
     /// Who takes most of a quota.
     pub async fn list_holders(
         &self,
-        message: ListHoldersRequest,
+        mut message: ListHoldersRequest,
     ) -> Result<ListHoldersResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.list_holders, message)
     }
 
     /// How often commands were not carried out, and why.
-    pub async fn get_denials(&self, message: GetDenialsRequest) -> Result<GetDenialsResponse, ClientError> {
+    pub async fn get_denials(
+        &self,
+        mut message: GetDenialsRequest,
+    ) -> Result<GetDenialsResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.get_denials, message)
     }
 
     /// What a client of one scope may know.
     pub async fn get_consumer_view(
         &self,
-        message: GetConsumerViewRequest,
+        mut message: GetConsumerViewRequest,
     ) -> Result<GetConsumerViewResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.get_consumer_view, message)
     }
 
@@ -144,11 +165,12 @@ impl Client {
 
     /// One hold, live or closed not long ago.
     pub async fn get_hold(&self, hold_id: u64) -> Result<GetHoldResponse, ClientError> {
-        call!(self, Repeat::Read, query.get_hold, GetHoldRequest { hold_id, read: None })
+        call!(self, Repeat::Read, query.get_hold, GetHoldRequest { hold_id, read: self.read() })
     }
 
     /// The live holds that pass the filters of the message.
-    pub async fn list_holds(&self, message: ListHoldsRequest) -> Result<ListHoldsResponse, ClientError> {
+    pub async fn list_holds(&self, mut message: ListHoldsRequest) -> Result<ListHoldsResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, query.list_holds, message)
     }
 
@@ -183,7 +205,11 @@ impl Client {
 
     /// The events that pass the filter of the message. A page may have none and not be the last: that
     /// is the one whose `next_revision` is past its `revision`.
-    pub async fn find_events(&self, message: ListEventsRequest) -> Result<ListEventsResponse, ClientError> {
+    pub async fn find_events(
+        &self,
+        mut message: ListEventsRequest,
+    ) -> Result<ListEventsResponse, ClientError> {
+        message.read = message.read.or(self.read());
         call!(self, Repeat::Read, events.list_events, message)
     }
 }

@@ -33,7 +33,7 @@ use due::deadlines;
 
 /// How far log time may be from the time of the simulation: a clock that is followed may be that
 /// far from one that is right, and the right ones differ.
-const TOLERANCE: Duration = Duration::from_millis(MAX_CLOCK_STEP.as_millis() as u64 + SKEW_MS);
+pub const TOLERANCE: Duration = Duration::from_millis(MAX_CLOCK_STEP.as_millis() as u64 + SKEW_MS);
 
 /// How long a leader may take to end what is due: it learns the time, then writes an entry, perhaps
 /// to slow disks.
