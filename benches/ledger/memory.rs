@@ -60,9 +60,13 @@ fn rows(users: u32, holds: u32) -> impl Iterator<Item = Row> {
     let amount = move |number: u32| Amount::new(number.into(), decimals).expect("an amount");
     let zero = amount(0);
     let empty = built_in.rows().collect::<Vec<_>>().into_iter().map(move |row| match row {
-        Row::Ledger { time, request_floor, .. } => {
-            Row::Ledger { revision: u64::from(holds), time, next_scope: ScopeId(scopes), request_floor }
-        }
+        Row::Ledger { time, request_floor, .. } => Row::Ledger {
+            revision: u64::from(holds),
+            time,
+            next_scope: ScopeId(scopes),
+            request_floor,
+            compacted_at: 0,
+        },
         row => row,
     });
     let scope = move |id: u32| Row::Scope {

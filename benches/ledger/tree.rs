@@ -155,6 +155,7 @@ impl Tree {
             id: RequestId::from_bytes(bits.to_be_bytes()).expect("a UUIDv7"),
             fingerprint: [0; 16],
             actor: Arc::from("bench"),
+            reason: "".into(),
             command,
         }
     }

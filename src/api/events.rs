@@ -157,9 +157,7 @@ fn wanted(request: v1::WatchRequest) -> Result<Wanted, Status> {
         }
         Some(Message::FromRevision(from)) => Start::Revision(from),
         Some(Message::Now(true)) => Start::Now,
-        Some(Message::Snapshot(true)) => {
-            return Err(status::unimplemented("a watch that begins with the state is not served yet"));
-        }
+        Some(Message::Snapshot(true)) => Start::Snapshot,
         Some(Message::Now(false) | Message::Snapshot(false)) | None => {
             let problem = "says not where to begin: give from_revision, now or snapshot";
             return Err(malformed("start", problem.to_owned()));
@@ -201,6 +199,8 @@ fn encode(message: Message) -> v1::WatchResponse {
         Item::Bookmark(log_time_ms) => Encoded::Bookmark(v1::Bookmark { log_time_ms }),
         Item::CaughtUp(log_time_ms) => Encoded::CaughtUp(v1::CaughtUp { log_time_ms }),
         Item::FellBehind(newest_revision) => Encoded::FellBehind(v1::FellBehind { newest_revision }),
+        Item::Snapshot(part) => Encoded::Snapshot(part),
+        Item::SnapshotEnd(log_time_ms) => Encoded::SnapshotEnd(v1::SnapshotEnd { log_time_ms }),
     };
     v1::WatchResponse { revision: message.revision, item: Some(item) }
 }

@@ -197,7 +197,7 @@ impl Quotas for Api {
         let (resources, next_page_token) = page::take(
             state.resources().iter().zip(0u32..).skip(from as usize),
             size,
-            |(resource, _)| Some(command::encode_resource(resource)),
+            |(resource, _)| Some(view::resource(resource)),
             |(_, number)| number.to_string(),
         );
         let revision = state.revision();

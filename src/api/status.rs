@@ -134,12 +134,6 @@ pub(super) fn no_events(error: &NoEvents) -> Status {
     Status::with_error_details(Code::OutOfRange, error.to_string(), details)
 }
 
-/// What this version does not do.
-pub(super) fn unimplemented(problem: &str) -> Status {
-    let details = ErrorDetails::with_error_info("UNIMPLEMENTED", DOMAIN, HashMap::new());
-    Status::with_error_details(Code::Unimplemented, problem, details)
-}
-
 fn failure_reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unavailable => "",

@@ -1,5 +1,7 @@
 //! Exports that are whole, and exports with anything changed.
 
+#![allow(clippy::cast_possible_truncation)] // Of small numbers.
+
 use super::AuditError;
 use super::export;
 use super::export::Form;

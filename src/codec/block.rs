@@ -65,6 +65,7 @@ pub fn decode(block: &[u8]) -> Result<Vec<v1::Event>, Corrupt> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // Of small numbers.
 mod tests {
     use super::*;
 

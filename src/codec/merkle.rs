@@ -204,6 +204,7 @@ impl Edge {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // Of small numbers.
 mod tests {
     use std::convert::Infallible;
 

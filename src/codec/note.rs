@@ -277,6 +277,7 @@ fn signature(line: &str) -> Result<NoteSignature, NoteError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // Of small numbers.
 mod tests {
     use super::*;
 

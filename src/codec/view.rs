@@ -4,10 +4,12 @@ use std::num::NonZeroU64;
 
 use super::command::encode_child_policy;
 use super::command::encode_labels;
+use super::command::encode_resource;
 use super::hold;
 use super::policy;
 use super::rejection;
 use crate::ledger::Hold;
+use crate::ledger::Resource;
 use crate::ledger::ResourceId;
 use crate::ledger::Scope;
 use crate::ledger::State;
@@ -18,6 +20,11 @@ use crate::ledger::quota::ClockKind;
 use crate::ledger::scope::Account;
 use crate::ledger::template::Template;
 use crate::proto::v1;
+
+/// A resource.
+pub fn resource(resource: &Resource) -> v1::Resource {
+    encode_resource(resource)
+}
 
 /// A scope.
 pub fn scope(scope: &Scope) -> v1::Scope {

@@ -390,8 +390,13 @@ mod tests {
             scope_row(2, "b", Some(0)),
             account_row(1, 0),
         ];
-        let ledger =
-            Row::Ledger { revision: 4, time: 1, next_scope: ScopeId(3), request_floor: RequestId::default() };
+        let ledger = Row::Ledger {
+            revision: 4,
+            time: 1,
+            next_scope: ScopeId(3),
+            request_floor: RequestId::default(),
+            compacted_at: 0,
+        };
         let built_in = State::default().rows().skip(1).collect::<Vec<_>>();
         let mut loading = Loading::default();
         let all = std::iter::once(ledger).chain(built_in).chain(rows);

@@ -1,6 +1,8 @@
 //! Projections against what follows from the events directly, whatever was restarted, replaced or made
 //! anew in between.
 
+#![allow(clippy::cast_possible_truncation)] // Of small numbers.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;

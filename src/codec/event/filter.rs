@@ -124,6 +124,21 @@ impl Filter {
         Ok(Self { scope, resource, kinds, actor, request_id, from_ms, to_ms, hold_id })
     }
 
+    /// The subtree that is wanted; `None` for everything.
+    pub fn scope(&self) -> Option<&Path> {
+        self.scope.as_ref()
+    }
+
+    /// Whether a scope is in the subtree that is wanted.
+    pub fn wants_scope(&self, path: &Path) -> bool {
+        self.scope.as_ref().is_none_or(|scope| path.is_within(scope))
+    }
+
+    /// Whether a resource is wanted.
+    pub fn wants_resource(&self, name: &str) -> bool {
+        self.resource.as_ref().is_none_or(|resource| resource.as_str() == name)
+    }
+
     /// Whether every event passes.
     pub fn is_all(&self) -> bool {
         *self == Self::default()

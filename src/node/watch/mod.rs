@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `tail` | the newest events, decoded once for all who watch |
 //! | `pump` | fills the tail and wakes who waits, so that the applying of entries has one listener |
+//! | `opening` | the state with which a watch may begin |
 //! | `watcher` | one reader: a place in the stream, and what to say next |
 //!
 //! Nothing is kept for a reader but its place. One that is near the head takes from the tail; one that
 //! is further behind reads pages from the disk, one reader at a time, so that however many there are
 //! and however slow, they cost no more than one.
 
+mod opening;
 pub(super) mod pump;
 mod tail;
 mod watcher;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::opening::Opening;
 use self::tail::Tail;
 pub use self::watcher::Item;
 pub use self::watcher::Message;
@@ -43,6 +46,8 @@ pub enum Start {
     Revision(Revision),
     /// After everything that was acknowledged before the call.
     Now,
+    /// With the state that shows everything that was acknowledged before the call.
+    Snapshot,
 }
 
 /// What is to be watched.
@@ -121,6 +126,10 @@ impl Node {
             Start::Now => {
                 self.linearize(deadline).await?;
                 self.newest()
+            }
+            Start::Snapshot => {
+                let opening = Opening::new(self.frozen(deadline).await?);
+                return Ok(Watcher::opened(Arc::clone(self), opening, wanted));
             }
             Start::Revision(from) => {
                 assert!(from > 0, "revisions begin with 1");

@@ -8,6 +8,7 @@ use tokio::time::timeout_at;
 
 use super::Head;
 use super::NoEvents;
+use super::Opening;
 use super::Wanted;
 use super::tail::Found;
 use crate::codec::event;
@@ -44,6 +45,10 @@ pub enum Item {
     CaughtUp(LogTime),
     /// Events come faster than they are taken; the newest of this node.
     FellBehind(Revision),
+    /// A part of the state.
+    Snapshot(v1::Snapshot),
+    /// The state is complete; its log time.
+    SnapshotEnd(LogTime),
 }
 
 /// One reader. It costs nothing while nobody asks it for the next message.
@@ -59,12 +64,21 @@ pub struct Watcher {
     joined: bool,
     /// When something was said last.
     spoke: Instant,
+    /// The state, until all of it was said.
+    opening: Option<Opening>,
 }
 
 impl Watcher {
     pub(super) fn new(node: Arc<Node>, seen: Revision, wanted: Wanted) -> Self {
         let head = node.watches.head.subscribe();
-        Self { node, wanted, head, seen, time: 0, joined: false, spoke: Instant::now() }
+        Self { node, wanted, head, seen, time: 0, joined: false, spoke: Instant::now(), opening: None }
+    }
+
+    /// A watcher that tells a state first, and then what came after it.
+    pub(super) fn opened(node: Arc<Node>, opening: Opening, wanted: Wanted) -> Self {
+        let mut watcher = Self::new(node, opening.revision(), wanted);
+        watcher.opening = Some(opening);
+        watcher
     }
 
     /// Waits for the next thing to say. After an error there is nothing more.
@@ -73,6 +87,9 @@ impl Watcher {
             let head = *self.head.borrow_and_update();
             if head.stopping {
                 return Err(Error::unavailable("this node is stopping; go on at another one").into());
+            }
+            if self.opening.is_some() {
+                return Ok(self.open().await);
             }
             let said = if self.joined { self.take_from_tail(head) } else { self.read_from_disk().await? };
             if let Some(item) = said {
@@ -89,6 +106,21 @@ impl Watcher {
             };
             if waited.is_err() || Instant::now() >= until {
                 return Ok(self.say(Item::Bookmark(self.time)));
+            }
+        }
+    }
+
+    /// The next part of the state, or its end.
+    async fn open(&mut self) -> Message {
+        let opening = self.opening.as_mut().expect("it was looked at just now");
+        let (part, time) = (opening.part(&self.wanted.filter), opening.time());
+        // A part takes a thread of the runtime for some milliseconds.
+        tokio::task::yield_now().await;
+        match part {
+            Some(part) => self.say(Item::Snapshot(part)),
+            None => {
+                (self.opening, self.time) = (None, time);
+                self.say(Item::SnapshotEnd(time))
             }
         }
     }

@@ -87,7 +87,7 @@ fn what_is_as_new_as_it_was_asked_for_is_accepted() {
         reply(at_ms(900), Answer::NotYet),
     ];
     for reply in replies {
-        assert_eq!(problem(&[reply.clone()]), None, "{reply:?}");
+        assert_eq!(problem(std::slice::from_ref(&reply)), None, "{reply:?}");
     }
 }
 
@@ -106,7 +106,7 @@ fn what_is_older_or_newer_than_it_was_asked_for_is_found() {
         (reply(Read::Linearizable, Answer::NotYet), "has not happened yet"),
     ];
     for (reply, expected) in cases {
-        let problem = problem(&[reply.clone()]).unwrap_or_default();
+        let problem = problem(std::slice::from_ref(&reply)).unwrap_or_default();
         assert!(problem.contains(expected), "{reply:?}: {problem:?}");
     }
     let long_past = Reply { began: EPOCH, ended: EPOCH, ..reply(at_ms(0), Answer::NotYet) };
