@@ -65,11 +65,13 @@ struct Node {
     address: String,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    watches: Arc<Mutex<VecDeque<(Vec<WatchResponse>, End)>>>,
+    watches: Arc<Mutex<VecDeque<Said>>>,
     watches_asked: Arc<Mutex<Vec<WatchRequest>>>,
 }
 
-/// How a watch ends.
+/// What is said in one watch, and how it ends.
+type Said = (Vec<WatchResponse>, End);
+
 enum End {
     Cut,
     Refusal(Status),
