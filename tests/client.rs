@@ -245,6 +245,31 @@ impl Events for Node {
         Ok(Response::new(ListEventsResponse { events, next_revision, revision: HISTORY, compacted_at: 0 }))
     }
 
+    async fn get_checkpoint(
+        &self,
+        _: Request<GetCheckpointRequest>,
+    ) -> Result<Response<GetCheckpointResponse>, Status> {
+        Err(Status::unimplemented("no tree"))
+    }
+
+    async fn get_proof(&self, _: Request<GetProofRequest>) -> Result<Response<GetProofResponse>, Status> {
+        Err(Status::unimplemented("no tree"))
+    }
+
+    async fn export_events(
+        &self,
+        _: Request<ExportEventsRequest>,
+    ) -> Result<Response<ExportEventsResponse>, Status> {
+        Err(Status::unimplemented("no store"))
+    }
+
+    async fn compact_events(
+        &self,
+        _: Request<CompactEventsRequest>,
+    ) -> Result<Response<CompactEventsResponse>, Status> {
+        Err(Status::unimplemented("no store"))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     /// Says what the script has for the next watch, and then cuts it off or is silent.

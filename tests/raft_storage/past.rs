@@ -20,6 +20,7 @@ use quorate::ledger::command::CreateScope;
 use quorate::ledger::command::DeleteScope;
 use quorate::ledger::rows::Row;
 use quorate::raft::Applied;
+use quorate::raft::OpenBlock;
 use quorate::raft::StateMachine;
 use quorate::raft::keyframe;
 use quorate::raft::past::PastError;
@@ -58,7 +59,7 @@ const STEP: usize = 41;
 fn seen(state: &State) -> Vec<Row> {
     let without_floor = |row| match row {
         Row::Ledger { revision, time, next_scope, .. } => {
-            Row::Ledger { revision, time, next_scope, request_floor: RequestId::default() }
+            Row::Ledger { revision, time, next_scope, request_floor: RequestId::default(), compacted_at: 0 }
         }
         row => row,
     };
@@ -69,7 +70,7 @@ fn seen(state: &State) -> Vec<Row> {
 fn folded(applied: &Applied) -> BTreeMap<u64, Vec<Row>> {
     let mut state = State::default();
     let mut all = BTreeMap::from([(0, seen(&state))]);
-    let events = applied.events(1, usize::MAX).expect("the events can be read");
+    let events = applied.events(1, usize::MAX, &mut OpenBlock::default()).expect("the events can be read");
     for message in events {
         let decimals =
             |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
@@ -180,7 +181,7 @@ async fn of_an_earlier_state_a_later_one_is_made(subject: Subject) {
 async fn a_time_names_the_last_revision_that_was_decided_by_then(subject: Subject) {
     let applied = subject.open_state();
     live(&applied).await;
-    let events = applied.events(1, usize::MAX).unwrap();
+    let events = applied.events(1, usize::MAX, &mut OpenBlock::default()).unwrap();
     let first = events[0].log_time_ms;
     let last = events.last().unwrap().log_time_ms;
     for time in (first - 2..=last + 2).step_by(STEP).chain([0, last - 1, last, u64::MAX]) {
@@ -253,7 +254,7 @@ async fn a_keyframe_that_lacks_a_row_is_damage(subject: Subject) {
     let template = [keys::keyframe(frame), vec![8]].concat();
     let (key, _) = store.last(Space::Views, &keys::keyframe(frame), &template).unwrap().expect("a row");
     change(store, |batch| batch.delete(Space::Views, key.to_vec()));
-    let error = applied.past(frame + 1, None).await.err().expect("it is refused").to_string();
+    let error = applied.past(frame + 1, None).await.expect_err("it is refused").to_string();
     assert!(error.contains("a keyframe cannot be decoded"), "{error}");
 }
 
@@ -266,11 +267,14 @@ async fn what_was_removed_is_refused_with_what_can_be_had(subject: Subject) {
     let mut blocks = keys_of(&**applied.store(), Space::Events);
     blocks.retain(|key| keys::number(key).unwrap() <= removed);
     let kept = keys_of(&**applied.store(), Space::Events)[blocks.len()].clone();
+    let compacted_at = keys::number(&kept).unwrap() - 1;
+    let time = applied.log_time() + 1;
+    let compact = request(request_id(time, 1), "tester", Command::CompactEvents(compacted_at));
+    apply(&applied, vec![normal(1, LENGTH + 1, batch::encode(&time.into(), &[compact]))]).await;
     change(&**applied.store(), |batch| batch.delete_range(Space::Events, vec![], kept.clone()));
     applied.store().flush().await.unwrap();
     drop(applied);
     let reopened = subject.open_state();
-    let compacted_at = keys::number(&kept).unwrap() - 1;
     assert_eq!(reopened.compacted_at(), compacted_at);
     let earliest = frames.iter().copied().find(|frame| *frame >= compacted_at).expect("a later one");
     for (revision, expected) in &folded {

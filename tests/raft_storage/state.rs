@@ -8,6 +8,7 @@ use quorate::codec::local;
 use quorate::ledger::rows::RowKey;
 use quorate::proto::storage::v1 as storage;
 use quorate::raft::Applied;
+use quorate::raft::OpenBlock;
 use quorate::store::Batch;
 use quorate::store::Space;
 use quorate::store::StateStore;
@@ -168,11 +169,15 @@ async fn progress_says_how_far_the_state_has_come(subject: Subject) {
 async fn events_are_listed_from_any_revision(subject: Subject) {
     let applied = subject.open_state();
     apply(&applied, history(LENGTH)).await;
-    let all = applied.events(1, usize::MAX).unwrap();
+    let all = applied.events(1, usize::MAX, &mut OpenBlock::default()).unwrap();
     for from in 1..=all.len() + 2 {
         for limit in [1, 3, usize::MAX] {
             let expected: Vec<_> = all.iter().skip(from - 1).take(limit).cloned().collect();
-            assert_eq!(applied.events(from as u64, limit).unwrap(), expected, "{limit} from {from}");
+            assert_eq!(
+                applied.events(from as u64, limit, &mut OpenBlock::default()).unwrap(),
+                expected,
+                "{limit} from {from}"
+            );
         }
     }
 }

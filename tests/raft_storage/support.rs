@@ -27,6 +27,7 @@ use quorate::ledger::command::SetQuota;
 use quorate::raft::Applied;
 use quorate::raft::Log;
 use quorate::raft::Member;
+use quorate::raft::OpenBlock;
 use quorate::raft::Payload;
 use quorate::raft::StateMachine;
 use quorate::raft::TypeConfig;
@@ -221,7 +222,7 @@ pub async fn summary(applied: &Arc<Applied>) -> Summary {
     let (last_applied, membership) =
         StateMachine(Arc::clone(applied)).applied_state().await.expect("it can be read");
     let digest = StateDigest::of(&applied.read());
-    let events = applied.events(1, usize::MAX).expect("the events can be read");
+    let events = applied.events(1, usize::MAX, &mut OpenBlock::default()).expect("the events can be read");
     assert_eq!(events.len() as u64, applied.read().revision(), "a revision without an event");
     Summary { digest, last_applied, membership, events }
 }
