@@ -52,16 +52,19 @@ impl Replay {
 
     /// Says that no more events come: the last log entry is complete.
     pub fn finish(&mut self) -> Result<(), AuditError> {
-        let recorded = std::mem::take(&mut self.entry);
+        let mut recorded = std::mem::take(&mut self.entry);
         let Some(first) = recorded.first() else {
             return Ok(());
         };
         self.last = position(first);
-        let (stamp, requests) =
-            event::decode_entry(&recorded).map_err(|corrupt| AuditError::event(first.revision, corrupt))?;
-        let applied = ledger::apply(&mut self.state, stamp, &requests);
+        let revision = first.revision;
         let position = Position { term: first.raft_term, index: first.raft_index };
-        let decided = event::encode_entry(&applied.events, &requests, position);
+        // What was asked and why is not decided; who asked for what is as its fingerprint says.
+        let (stamp, requests) =
+            event::decode_entry(&mut recorded).map_err(|corrupt| AuditError::event(revision, corrupt))?;
+        recorded.iter_mut().for_each(|event| event.reason.clear());
+        let applied = ledger::apply(&mut self.state, stamp, &requests);
+        let decided: Vec<_> = applied.events.iter().map(|event| event::encode(event, position)).collect();
         for (recorded, decided) in recorded.iter().zip(&decided) {
             if recorded != decided {
                 return Err(AuditError::event(recorded.revision, difference(recorded, decided)));

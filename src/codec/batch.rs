@@ -9,6 +9,7 @@ use sha2::Sha256;
 use super::Corrupt;
 use super::array;
 use super::command;
+use super::command::Logged;
 use super::required;
 use crate::ledger::Command;
 use crate::ledger::Fingerprint;
@@ -23,11 +24,16 @@ const WHAT: &str = "a batch of the log";
 /// Tells repeats of a command from other commands: the start of the SHA-256 of its canonical
 /// encoding. Who asks is no part of it.
 pub fn fingerprint(command: &Command) -> Fingerprint {
-    let message = storage::Request { command: Some(command::encode_logged(command)), ..Default::default() };
+    fingerprint_of(command::encode_logged(command)).0
+}
+
+/// The fingerprint of a command in its canonical encoding, which is given back.
+pub(super) fn fingerprint_of(command: Logged) -> (Fingerprint, Logged) {
+    let message = storage::Request { command: Some(command), ..Default::default() };
     let digest = Sha256::digest(message.encode_to_vec());
     let mut fingerprint = Fingerprint::default();
     fingerprint.copy_from_slice(&digest[..16]);
-    fingerprint
+    (fingerprint, message.command.expect("it was put there"))
 }
 
 /// The message of a request.

@@ -8,37 +8,37 @@ use crate::harness::run;
 use crate::history::all_events;
 
 /// Runs verbs against one cluster.
-struct Shell {
-    directory: Directory,
+pub struct Shell {
+    pub directory: Directory,
     endpoints: String,
 }
 
 impl Shell {
-    fn new(cluster: &Cluster) -> Self {
+    pub fn new(cluster: &Cluster) -> Self {
         let addresses: Vec<_> = cluster.nodes.iter().map(Node::client_address).collect();
         Self { directory: Directory::new(), endpoints: addresses.join(",") }
     }
 
-    async fn run(&self, words: &str) -> Finished {
+    pub async fn run(&self, words: &str) -> Finished {
         let mut line = vec!["--endpoints", &self.endpoints, "--actor", "alice"];
         line.extend(words.split(' '));
         run(&self.directory, &line).await
     }
 
     /// Runs a verb that must succeed, and returns its answer.
-    async fn answer(&self, words: &str) -> String {
+    pub async fn answer(&self, words: &str) -> String {
         let finished = self.run(words).await;
         assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{words}: {finished:?}");
         finished.stdout
     }
 
-    async fn json(&self, words: &str) -> serde_json::Value {
+    pub async fn json(&self, words: &str) -> serde_json::Value {
         let text = self.answer(&format!("{words} --output json")).await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words}: {error} in {text:?}"))
     }
 
     /// Runs a verb that must fail with this code and say all of this.
-    async fn failure(&self, words: &str, code: i32, said: &[&str]) {
+    pub async fn failure(&self, words: &str, code: i32, said: &[&str]) {
         let finished = self.run(words).await;
         assert_eq!((finished.code, finished.stdout.as_str()), (Some(code), ""), "{words}: {finished:?}");
         for part in said {

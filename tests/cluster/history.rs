@@ -256,9 +256,15 @@ fn replay(state: &mut State, entry: &[v1::Event], seen: &BTreeMap<Uuid, Seen>) {
 
 /// Every event, page by page.
 pub async fn all_events(client: &Client) -> Vec<v1::Event> {
+    events_after(client, 0).await
+}
+
+/// Every event after a revision.
+pub async fn events_after(client: &Client, revision: u64) -> Vec<v1::Event> {
     let mut events = Vec::new();
     loop {
-        let page = client.list_events(events.len() as u64 + 1, 1_000).await.expect("events");
+        let from = revision + events.len() as u64 + 1;
+        let page = client.list_events(from, 1_000).await.expect("events");
         if page.events.is_empty() {
             return events;
         }

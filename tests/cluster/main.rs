@@ -22,6 +22,7 @@ mod membership;
 mod misuse;
 mod past;
 mod process;
+mod proofs;
 mod race;
 mod reads;
 mod snapshots;

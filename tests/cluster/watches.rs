@@ -2,6 +2,8 @@
 //! wants once, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use quorate::client::Client;
 use quorate::client::new_request_id;
@@ -16,9 +18,11 @@ use tokio::task::JoinSet;
 use crate::harness::Cluster;
 use crate::harness::Node;
 use crate::harness::Settings;
+use crate::harness::eventually;
 use crate::history::History;
 use crate::history::all_events;
 use crate::history::create_scope;
+use crate::history::events_after;
 use crate::history::line;
 use crate::history::set_quota;
 use crate::load;
@@ -43,15 +47,19 @@ struct Watchers {
     /// Up to where each has to come; 0 while that is not known.
     end: watch::Sender<u64>,
     tasks: JoinSet<Result<Watch, String>>,
+    /// How far each has come.
+    seen: Arc<Vec<AtomicU64>>,
 }
 
 impl Watchers {
     fn start(count: usize, client: impl Fn(usize) -> Client) -> Self {
         let end = watch::Sender::new(0);
         let mut tasks = JoinSet::new();
+        let progress: Arc<Vec<AtomicU64>> = Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
         for number in 0..count {
             let mut watch = Watch::new(&client(number), number, &WORLD);
             let mut end = end.subscribe();
+            let progress = Arc::clone(&progress);
             tasks.spawn(async move {
                 loop {
                     let (last, seen) = (*end.borrow_and_update(), watch.revision());
@@ -59,10 +67,16 @@ impl Watchers {
                         return Ok(watch);
                     }
                     watch.step().await?;
+                    progress[number].store(watch.revision().unwrap_or(0), Ordering::Relaxed);
                 }
             });
         }
-        Self { end, tasks }
+        Self { end, tasks, seen: progress }
+    }
+
+    /// The last event that none of them needs any more.
+    fn seen_by_all(&self) -> u64 {
+        self.seen.iter().map(|seen| seen.load(Ordering::Relaxed)).min().unwrap_or(0)
     }
 
     /// Waits until all have come to the end, and checks what they saw.
@@ -92,6 +106,19 @@ async fn watchers_see_every_event_once_while_nodes_are_killed_restarted_and_sent
     cluster.start_node(leader);
     cluster.leader().await;
 
+    // What all have seen is let go of, and gone from the disks while they go on.
+    let before = all_events(&cluster.client(0)).await;
+    let through = eventually("all have seen something", async || {
+        Some(watchers.seen_by_all().min(before.len() as u64)).filter(|seen| *seen > PROGRESS as u64)
+    })
+    .await;
+    let compact = v1::CompactEventsRequest { through_revision: through, ..Default::default() };
+    cluster.client(0).compact_events(new_request_id(), compact).await.expect("they are let go");
+    for node in &cluster.nodes {
+        let removed = async || node.log().contains("old events were removed").then_some(());
+        eventually("old events are removed", removed).await;
+    }
+
     let away = leave_behind(&mut cluster, &load, Node::kill).await;
     cluster.start_node(away);
     load.progress(PROGRESS).await;
@@ -108,7 +135,8 @@ async fn watchers_see_every_event_once_while_nodes_are_killed_restarted_and_sent
     cluster.start_node(leader);
     load.stop().await;
     cluster.converge().await;
-    watchers.check(&all_events(&cluster.client(0)).await).await;
+    let rest = events_after(&cluster.client(0), through).await;
+    watchers.check(&[&before[..through as usize], &rest].concat()).await;
 }
 
 /// Reservations that leave large events.

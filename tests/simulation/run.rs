@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::check::Observations;
 use crate::check::check_history;
+use crate::check::check_proofs;
 use crate::cluster::Cluster;
 use crate::cluster::MAX_CLOCK_STEP;
 use crate::cluster::NODES;
@@ -180,6 +181,11 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
         sleep(OBSERVE).await;
     }
     shared.watchers.check(&streams[0])?;
+    let mut checkpoints = Vec::new();
+    for node in &nodes {
+        checkpoints.push(node.checkpoint().await?);
+    }
+    check_proofs(&streams[0], &checkpoints)?;
     check_history(&streams[0], &shared.history.borrow())?;
     check_reads(&streams[0], &shared.history.borrow(), &shared.replies.borrow())?.trace();
     let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;

@@ -12,7 +12,7 @@ use super::Position;
 use super::WHAT;
 use super::array;
 use super::encode;
-use crate::codec::batch::fingerprint;
+use crate::codec::batch::fingerprint_of;
 use crate::codec::command;
 use crate::codec::command::Logged;
 use crate::ledger::Cause;
@@ -81,9 +81,9 @@ impl Commands {
 }
 
 /// What led to events that stand at one position of the log: the stamp and the requests, without those
-/// that led to none.
-pub fn decode_entry(events: &[v1::Event]) -> Result<(Stamp, Vec<Request>), Corrupt> {
-    let Some(first) = events.first() else {
+/// that led to none. The commands are taken out of the events; each is what its fingerprint says.
+pub fn decode_entry(events: &mut [v1::Event]) -> Result<(Stamp, Vec<Request>), Corrupt> {
+    let Some(time) = events.first().map(|first| first.log_time_ms) else {
         return Err(Corrupt::new(WHAT, "an entry without events says nothing"));
     };
     let mut refused = None;
@@ -91,7 +91,7 @@ pub fn decode_entry(events: &[v1::Event]) -> Result<(Stamp, Vec<Request>), Corru
     let mut seen = BTreeSet::new();
     let mut parts = Vec::new();
     for event in events {
-        if event.log_time_ms != first.log_time_ms {
+        if event.log_time_ms != time {
             return Err(at(event, "has another log time than the others of its log entry"));
         }
         match &event.body {
@@ -100,11 +100,11 @@ pub fn decode_entry(events: &[v1::Event]) -> Result<(Stamp, Vec<Request>), Corru
             }
             _ if event.request_id.is_empty() => {}
             _ => {
-                let asked = match (&event.command, &event.batch, event.part) {
-                    (Some(command), None, None) => Logged::One(command.clone()),
-                    (None, Some(batch), None) => Logged::Batch(batch.clone()),
+                let asked = match (event.command.take(), event.batch.take(), event.part) {
+                    (Some(command), None, None) => Logged::One(command),
+                    (None, Some(batch), None) => Logged::Batch(batch),
                     (command, None, Some(part)) => {
-                        parts.extend(command.clone());
+                        parts.extend(command);
                         if part.index + 1 < part.of {
                             continue;
                         }
@@ -123,7 +123,7 @@ pub fn decode_entry(events: &[v1::Event]) -> Result<(Stamp, Vec<Request>), Corru
     if !parts.is_empty() {
         return Err(Corrupt::new(WHAT, "the last events of a request are missing"));
     }
-    Ok((Stamp { time: first.log_time_ms, refused }, requests))
+    Ok((Stamp { time, refused }, requests))
 }
 
 /// A batch has as many commands as events; a plan and a template are one command.
@@ -140,11 +140,12 @@ fn in_parts(mut commands: Vec<v1::BatchCommand>, of: u32) -> Logged {
 
 fn request(event: &v1::Event, asked: Logged) -> Result<Request, Corrupt> {
     let id = uuid::Uuid::parse_str(&event.request_id).map_err(|error| Corrupt::new(WHAT, error))?;
-    let command = command::decode_logged(asked).map_err(|error| at(event, &error.to_string()))?;
     let recorded = array(&event.fingerprint, WHAT, "fingerprint")?;
-    if fingerprint(&command) != recorded {
+    let (fingerprint, asked) = fingerprint_of(asked);
+    if fingerprint != recorded {
         return Err(at(event, "its fingerprint is not that of its command"));
     }
+    let command = command::decode_logged(asked).map_err(|error| at(event, &error.to_string()))?;
     Ok(Request {
         id: RequestId::from_bytes(id.into_bytes()).map_err(|problem| Corrupt::new(WHAT, problem))?,
         fingerprint: recorded,

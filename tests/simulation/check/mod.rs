@@ -4,6 +4,7 @@
 
 pub mod clock;
 mod counters;
+mod proofs;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::workload::Operation;
 use crate::workload::Told;
 use counters::Ledger;
+pub use proofs::check_proofs;
 
 /// What is wrong, in words.
 pub type Verdict = Result<(), String>;
