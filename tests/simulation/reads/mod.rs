@@ -38,6 +38,9 @@ pub use check::check_reads;
 /// The most that an answer may be old of those that may be.
 const LONGEST_LAG_MS: u64 = 3_000;
 
+/// … and of those that are asked for when a node has just learned what is new.
+const SHORT_LAG_MS: std::ops::Range<u64> = 1..40;
+
 /// How far back the times lie that are asked for.
 const LONGEST_AGO: Duration = Duration::from_secs(30);
 
@@ -87,19 +90,23 @@ pub struct Reader {
     random: SmallRng,
     history: History,
     replies: Replies,
+    /// What is asked next, and of whom, if that is not left to chance.
+    next: Option<(usize, Read)>,
 }
 
 impl Reader {
     /// Must be made on the simulated host on which it is used; `node` makes a client of one node.
     pub fn new(seed: u64, node: fn(&'static str) -> Client, history: History, replies: Replies) -> Self {
         let random = SmallRng::seed_from_u64(seed);
-        Self { nodes: NODES.map(|(_, address)| node(address)), random, history, replies }
+        Self { nodes: NODES.map(|(_, address)| node(address)), random, history, replies, next: None }
     }
 
     /// Asks one question and pauses.
     pub async fn ask(&mut self) {
-        let node = self.random.random_range(0..NODES.len());
-        let read = self.choose();
+        let (node, read) = match self.next.take() {
+            Some(next) => next,
+            None => (self.random.random_range(0..NODES.len()), self.choose()),
+        };
         let holds = self.random.random_ratio(1, 3);
         let began = now();
         let client = self.nodes[node].reading(read);
@@ -113,9 +120,17 @@ impl Reader {
             other => format!("{other:?}"),
         };
         trace::line(format_args!("{} is asked for {read:?} and shows {summary}", NODES[node].0));
-        self.replies.borrow_mut().push(Reply { read, began, ended: now(), answer });
-        let pause = self.random.random_range(PAUSE_MS);
-        sleep(Duration::from_millis(pause)).await;
+        let reply = Reply { read, began, ended: now(), answer };
+        // How fresh a node takes itself for is seen right after it has learned something.
+        if read == Read::Linearizable && reply.revision().is_some() && self.random.random() {
+            let lag = Duration::from_millis(self.random.random_range(SHORT_LAG_MS));
+            self.next = Some((node, Read::Stale(lag)));
+        }
+        self.replies.borrow_mut().push(reply);
+        if self.next.is_none() {
+            let pause = self.random.random_range(PAUSE_MS);
+            sleep(Duration::from_millis(pause)).await;
+        }
     }
 
     /// The last revision that somebody was told of.
