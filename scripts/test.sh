@@ -31,4 +31,4 @@ run cargo clippy --release --all-targets -- -D warnings
 run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
 # Only whether it works: speed is measured by hand.
 run cargo test --release --bench ledger
-run cargo test --release --bench watch
+run cargo test --release --bench events
