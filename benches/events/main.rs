@@ -96,7 +96,11 @@ async fn main() {
     stop.send(()).expect("the node runs");
     node.await.expect("no panic").expect("no fault");
     let state = size_of(&folder.path().join("data").join("state"));
-    println!("{:>24}: {:>9.1} bytes of state per event, with live holds and projections", "disk", state as f64 / events as f64);
+    println!(
+        "{:>24}: {:>9.1} bytes of state per event, with live holds and projections",
+        "disk",
+        state as f64 / events as f64
+    );
 }
 
 /// Has the program export all events, and verify and replay what it wrote.
@@ -133,14 +137,20 @@ async fn usage(client: &Client, rounds: usize) {
             best = best.min(began.elapsed());
             assert_eq!(page.sums[0].counts.as_ref().expect("counts").scopes, 1 + TEAMS + TEAMS * USERS);
         }
-        println!("{name:>24}: {:>9.2} ms over {} scopes", best.as_secs_f64() * 1e3, 1 + TEAMS + TEAMS * USERS);
+        println!(
+            "{name:>24}: {:>9.2} ms over {} scopes",
+            best.as_secs_f64() * 1e3,
+            1 + TEAMS + TEAMS * USERS
+        );
     }
 }
 
 /// The bytes of all files below a folder.
 fn size_of(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.map(|path| if path.is_dir() { size_of(&path) } else { path.metadata().expect("a file").len() }).sum()
+    entries
+        .map(|path| if path.is_dir() { size_of(&path) } else { path.metadata().expect("a file").len() })
+        .sum()
 }
 
 /// Makes a tree and reserves in it; returns how many events there are.

@@ -28,6 +28,12 @@ const PERIODS: u64 = 60;
 /// Most periods of one answer.
 const MOST_PERIODS: u64 = 1_500;
 
+/// Views that are answered from the state itself, the fold that decides: they are never behind it.
+const IN_STATE: [(&str, &str); 2] = [
+    ("tree", "what is taken at and below each scope; from the state itself"),
+    ("view", "what a client of one scope may know; from the state itself"),
+];
+
 /// Most kinds of denials of one answer.
 const MOST_DENIALS: usize = 1_000;
 
@@ -211,7 +217,23 @@ impl Api {
                 rebuilding: progress.is_catching_up,
             }
         });
-        v1::ListProjectionsResponse { projections: projections.collect(), revision: head }
+        let in_state = IN_STATE.map(|(name, purpose)| v1::Projection {
+            name: name.to_owned(),
+            purpose: purpose.to_owned(),
+            revision: head,
+            ..Default::default()
+        });
+        v1::ListProjectionsResponse { projections: projections.chain(in_state).collect(), revision: head }
+    }
+
+    pub(super) async fn rebuild(&self, name: &str) -> Result<v1::RebuildProjectionResponse, Status> {
+        if IN_STATE.iter().any(|(in_state, _)| *in_state == name) {
+            let problem =
+                format!("{name:?} is answered from the state itself: there is nothing to make anew");
+            return Err(malformed("name", problem));
+        }
+        let rebuilt = self.node.rebuild(name).await;
+        rebuilt.map(|()| v1::RebuildProjectionResponse {}).map_err(|error| status::failed(&error))
     }
 
     /// Looks at views. What cannot be read is a fault.

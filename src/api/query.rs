@@ -237,9 +237,7 @@ impl Query for Api {
         &self,
         request: Request<v1::RebuildProjectionRequest>,
     ) -> Result<Response<v1::RebuildProjectionResponse>, Status> {
-        let rebuilt = self.node.rebuild(&request.get_ref().name).await;
-        rebuilt.map_err(|error| status::failed(&error))?;
-        Ok(Response::new(v1::RebuildProjectionResponse {}))
+        self.rebuild(&request.get_ref().name).await.map(Response::new)
     }
 }
 

@@ -23,6 +23,9 @@ use crate::proto::v1::export_record::Record;
 /// The format of exports that this program writes and reads.
 pub const FORMAT: u32 = 1;
 
+/// More events than any ledger has.
+const MOST_EVENTS: u64 = 1 << 60;
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -122,6 +125,9 @@ impl<'a> Verification<'a> {
         }
         if header.format != FORMAT {
             return Err(bad(format!("says format {}; this program knows {FORMAT}", header.format)));
+        }
+        if header.from_revision > MOST_EVENTS {
+            return Err(bad(format!("begins with event {}, which no ledger has", header.from_revision)));
         }
         let hashes = header.edge.into_iter().map(|hash| hash.try_into().map(Hash));
         let before = header.from_revision.checked_sub(1);

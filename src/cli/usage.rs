@@ -61,6 +61,8 @@ pub struct SeriesArgs {
     /// How far back, such as 24h [default: 60 periods]
     #[arg(long, value_name = "DURATION", value_parser = times::span)]
     last: Option<u64>,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,6 +79,8 @@ pub struct HoldersArgs {
     /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +90,8 @@ pub struct DenialsArgs {
     /// How far back, in whole hours, such as 24h [default: from the beginning]
     #[arg(long, value_name = "DURATION", value_parser = times::span)]
     last: Option<u64>,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +143,8 @@ pub(super) struct HistoryArgs {
     newest_first: bool,
     #[command(flatten)]
     extent: Extent,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -256,7 +264,7 @@ impl SeriesArgs {
             from_ms: self.last.map_or(0, |last| now.saturating_sub(last)),
             ..Default::default()
         };
-        let response = context.client.get_usage_series(message).await?;
+        let response = self.read.client(context).get_usage_series(message).await?;
         Ok(context.output.show(&response, |response| {
             let rows = response.buckets.iter().map(|bucket| {
                 let amounts = [&bucket.last, &bucket.peak, &bucket.average];
@@ -272,7 +280,7 @@ impl HoldersArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let QuotaName { scope, resource } = self.quota;
         let message = v1::ListHoldersRequest { scope, resource, limit: self.limit, ..Default::default() };
-        let response = context.client.list_holders(message).await?;
+        let response = self.read.client(context).list_holders(message).await?;
         Ok(context.output.show(&response, |response| {
             let rows = response.holders.iter().map(|holder| {
                 let (consumer, actor) = (text_or_dash(&holder.consumer), text_or_dash(&holder.actor));
@@ -291,7 +299,7 @@ impl DenialsArgs {
             from_ms: self.last.map_or(0, |last| now.saturating_sub(last)),
             ..Default::default()
         };
-        let response = context.client.get_denials(message).await?;
+        let response = self.read.client(context).get_denials(message).await?;
         Ok(context.output.show(&response, |response| {
             let rows = response.denials.iter().map(|denial| {
                 let rule = match denial.rule() {
@@ -335,7 +343,7 @@ impl ViewArgs {
 
 impl HistoryCommand {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let (of, HistoryArgs { newest_first, extent }) = match self {
+        let (of, HistoryArgs { newest_first, extent, read }) = match self {
             Self::Quota(HistoryOfQuota { quota: QuotaName { scope, resource }, how }) => {
                 (Of::Quota(v1::QuotaName { scope, resource }), how)
             }
@@ -343,7 +351,7 @@ impl HistoryCommand {
             Self::Job(HistoryOfJob { job, how }) => (Of::Job(job), how),
         };
         let message = &v1::GetHistoryRequest { of: Some(of), newest_first, ..Default::default() };
-        let client = &context.client;
+        let client = &read.client(context);
         let listing = extent
             .collect(|page_size, page_token| async move {
                 let message = v1::GetHistoryRequest { page_size, page_token, ..message.clone() };

@@ -47,8 +47,8 @@ impl Journal for Stored {
         self.0.progress().borrow().revision
     }
 
-    fn horizon(&self) -> Revision {
-        self.0.compacted_at()
+    fn horizon(&self) -> Result<Revision, StoreError> {
+        self.0.removed_through()
     }
 
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {

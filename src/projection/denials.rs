@@ -41,7 +41,7 @@ const HOUR: u64 = 3_600_000;
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind {
-    /// As in `google.rpc.ErrorInfo`.
+    /// In words: "denied".
     pub reason: String,
     /// The number of the rule; 0 for none.
     pub rule: u8,

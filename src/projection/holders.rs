@@ -93,8 +93,8 @@ impl Amounts {
         self.held = self.held.saturating_add(other.held);
     }
 
-    fn minus(self) -> Self {
-        Self { used: -self.used, held: -self.held }
+    fn minus(self, other: Self) -> Self {
+        Self { used: self.used.saturating_sub(other.used), held: self.held.saturating_sub(other.held) }
     }
 
     fn is_nothing(&self) -> bool {
@@ -197,16 +197,17 @@ impl Holders {
             return Ok(());
         };
         let is_given_back = matches!(event.body, Some(Body::Released(_) | Body::Expired(_)));
+        // Only what changes: the scopes of the other lines are not in the event.
         for line in &held.lines {
-            let mut less = line_amounts(line)?;
+            let now = lines.iter().find(|now| same(now, line)).map(line_amounts).transpose()?;
+            let (now, mut before) = (now.unwrap_or_default(), line_amounts(line)?);
             // What was consumed of a budget stays so, whatever becomes of the hold.
             if is_given_back && self.budgets.get(&line.resource_id).copied().unwrap_or(false) {
-                let kept = lines.iter().find(|kept| same(kept, line)).map(line_amounts).transpose()?;
-                less.used = kept.map_or(Decimal::ZERO, |kept| kept.used);
+                before.used = now.used;
             }
-            self.add(views, event, &held, line, less.minus())?;
+            self.add(views, event, &held, line, now.minus(before))?;
         }
-        for line in &lines {
+        for line in lines.iter().filter(|line| !held.lines.iter().any(|before| same(before, line))) {
             self.add(views, event, &held, line, line_amounts(line)?)?;
         }
         let is_closed = lines.is_empty();

@@ -117,8 +117,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The last event there is.
     fn head(&self) -> Revision;
 
-    /// Events up to here were removed.
-    fn horizon(&self) -> Revision;
+    /// Events up to here are not stored any more.
+    fn horizon(&self) -> Result<Revision, StoreError>;
 
     /// Visits the event blocks from the one with an event on until `visit` returns false.
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError>;

@@ -166,7 +166,7 @@ impl Runner {
             return Ok(true);
         };
         let store = Arc::clone(self.journal.store());
-        let horizon = self.journal.horizon();
+        let horizon = self.journal.horizon()?;
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.projection.about().name == name) else {
             return Ok(true);
         };

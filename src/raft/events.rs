@@ -6,8 +6,11 @@ use std::ops::Range;
 use super::Applied;
 use crate::codec::Corrupt;
 use crate::codec::block;
+use crate::codec::keys;
 use crate::ledger::Revision;
 use crate::proto::v1;
+use crate::store::Space;
+use crate::store::StoreError;
 
 /// A page of events ends with the one that reaches this many bytes: a thousand readers that take
 /// nothing more have one each on its way.
@@ -41,6 +44,17 @@ impl Applied {
             })?;
         }
         problem.map_or(Ok(page.events), |corrupt| Err(corrupt.into()))
+    }
+
+    /// Events up to here are not stored any more. That is at most what was let go of, and less until
+    /// this node has removed it.
+    pub fn removed_through(&self) -> Result<Revision, StoreError> {
+        let mut first = None;
+        self.store().scan(Space::Events, &keys::block(0), &keys::block(Revision::MAX), &mut |key, _| {
+            first = keys::number(key);
+            false
+        })?;
+        Ok(first.map_or_else(|| self.read().revision(), |first| first.saturating_sub(1)))
     }
 }
 

@@ -1,11 +1,7 @@
 //! Watching one node, and finding events on it.
 
-use quorate::codec::keys;
 use quorate::proto::v1::watch_request::Start;
 use quorate::proto::v1::watch_response::Item;
-use quorate::store::Batch;
-use quorate::store::Space;
-use quorate::store::Store as _;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
@@ -189,9 +185,61 @@ async fn a_watch_that_cannot_begin_there_says_why() {
         assert_eq!((refused.code(), field(&refused).as_str()), (Code::InvalidArgument, name));
     }
     let refused = bench.refused_watch(v1::WatchRequest { filter: of_kind("reserve"), ..now() }).await;
-    assert!(refused.message().ends_with("time_refused rejected unchanged"), "{refused:?}");
-    let snapshot = v1::WatchRequest { start: Some(Start::Snapshot(true)), ..Default::default() };
-    assert_eq!(bench.refused_watch(snapshot).await.code(), Code::Unimplemented);
+    assert!(refused.message().ends_with("time_refused rejected unchanged events_compacted"), "{refused:?}");
+}
+
+/// All parts of the state with which a watch begins, and the revision of which it is.
+async fn snapshot(watch: &mut Watch) -> (v1::Snapshot, u64) {
+    let mut all = v1::Snapshot::default();
+    loop {
+        let message = watch.next().await;
+        match message.item {
+            Some(Item::Snapshot(part)) => {
+                all.resources.extend(part.resources);
+                all.scopes.extend(part.scopes);
+                all.quotas.extend(part.quotas);
+                all.holds.extend(part.holds);
+            }
+            Some(Item::SnapshotEnd(_)) => return (all, message.revision),
+            other => panic!("{other:?} in the state"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_may_begin_with_the_state_and_goes_on_with_every_event_after_it() {
+    let mut bench = Bench::new().await;
+    bench.make_room().await;
+    for path in ["acme/ml/alice", "acme/web", "acme/ml/bob"] {
+        let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
+        bench.quotas.create_scope(scope).await.expect("a scope");
+    }
+    bench.ledger.batch(batch(2_500, 0)).await.expect("decided");
+    let revision = bench.revision().await;
+    let begin =
+        |filter| v1::WatchRequest { start: Some(Start::Snapshot(true)), filter, ..Default::default() };
+    let mut watch = bench.watch(begin(None)).await;
+    // What happens while the state is told comes after it.
+    let later = bench.ledger.reserve(reserve("1")).await.expect("room").into_inner();
+    let (state, at) = snapshot(&mut watch).await;
+    assert_eq!((at, state.holds.len()), (revision, 2_500));
+    let scopes: Vec<_> = state.scopes.iter().map(|scope| scope.path.as_str()).collect();
+    assert_eq!(scopes, ["acme", "acme/ml", "acme/ml/alice", "acme/ml/bob", "acme/web"]);
+    let read = Some(v1::Read { kind: Some(v1::read::Kind::AtRevision(at)) });
+    let list = v1::ListQuotasRequest { read, ..Default::default() };
+    let quotas = bench.query.list_quotas(list).await.expect("quotas").into_inner().quotas;
+    assert_eq!(state.quotas, quotas);
+    assert!(!state.resources.is_empty());
+    assert_eq!(watch.revisions(1).await, [later.revision]);
+
+    // Only a part of it.
+    let filter = v1::EventFilter { scope: "acme/web".into(), ..Default::default() };
+    let (state, at) = snapshot(&mut bench.watch(begin(Some(filter))).await).await;
+    assert_eq!((at, state.holds.len(), state.quotas.len()), (later.revision, 0, 0));
+    assert_eq!(state.scopes.iter().map(|scope| scope.path.as_str()).collect::<Vec<_>>(), ["acme/web"]);
+    let filter = v1::EventFilter { resource: "memory_gb".into(), ..Default::default() };
+    let (state, _) = snapshot(&mut bench.watch(begin(Some(filter))).await).await;
+    assert_eq!((state.resources.len(), state.quotas.len(), state.holds.len()), (1, 0, 0));
 }
 
 #[tokio::test]
@@ -376,25 +424,16 @@ async fn watches_end_when_the_node_stops() {
 
 #[tokio::test]
 async fn what_was_removed_is_not_passed_over_in_silence() {
-    let disk = Disk::new(1);
-    let clock = || Arc::new(SystemClock);
-    let mut bench = Bench::start(4 << 20, clock(), Arc::clone(&disk)).await;
+    let mut bench = Bench::start(4 << 20, Arc::new(SystemClock), Disk::new(1)).await;
     bench.cluster.initialize(v1::InitializeRequest::default()).await.expect("a cluster");
     for path in ["a", "b", "c", "d", "e"] {
         let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
         bench.quotas.create_scope(scope).await.expect("a scope");
     }
-    let all = bench.all().await;
-    let Bench { stop, node, .. } = bench;
-    stop.send(()).expect("the node runs");
-    node.await.expect("without a fault");
-    let state = SimulatedStore::new(Arc::clone(&disk)).open().expect("a disk").state;
-    let mut removal = Batch::default();
-    removal.delete_range(Space::Events, keys::block(0), keys::block(4));
-    state.write(removal).expect("removed");
-    state.flush().await.expect("for good");
-
-    let mut bench = Bench::start(4 << 20, clock(), disk).await;
+    let compact = v1::CompactEventsRequest { request_id: id(), through_revision: 3, ..Default::default() };
+    bench.events.compact_events(compact).await.expect("they are let go");
+    let there = bench.all().await;
+    assert_eq!(there.first().map(|event| event.revision), Some(4));
     let removed = |status: &Status| {
         let details = status.get_error_details();
         let info = details.error_info().expect("an ErrorInfo");
@@ -407,7 +446,7 @@ async fn what_was_removed_is_not_passed_over_in_silence() {
         assert_eq!(removed(&bench.events.list_events(request).await.expect_err("removed")), expected);
     }
     let (events, _) = bench.watch(from(4)).await.events().await;
-    assert_eq!(events, all[3..]);
-    let there = bench.list(v1::ListEventsRequest::default()).await;
-    assert_eq!((there.events, there.compacted_at), (all[3..].to_vec(), 3));
+    assert_eq!(events, there);
+    let listed = bench.list(v1::ListEventsRequest::default()).await;
+    assert_eq!((listed.events, listed.compacted_at), (there, 3));
 }

@@ -105,7 +105,7 @@ pub fn decode_entry(events: &mut [v1::Event]) -> Result<(Stamp, Vec<Request>), C
                     (None, Some(batch), None) => Logged::Batch(batch),
                     (command, None, Some(part)) => {
                         parts.extend(command);
-                        if part.index + 1 < part.of {
+                        if part.index.saturating_add(1) < part.of {
                             continue;
                         }
                         in_parts(std::mem::take(&mut parts), part.of)
