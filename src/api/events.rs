@@ -51,9 +51,17 @@ impl Events for Api {
         let size = page::size(request.get_ref().page_size)?;
         let filter = filter(request.get_ref().filter.clone())?;
         let revision = self.reach(&request, request.get_ref().read).await?;
-        let v1::ListEventsRequest { from_revision, omit_commands, .. } = request.into_inner();
+        let (from_revision, omit_commands) =
+            (request.get_ref().from_revision, request.get_ref().omit_commands);
         let compacted_at = self.node.compacted_at();
         let from = if from_revision == 0 { compacted_at + 1 } else { from_revision };
+        if from <= compacted_at {
+            return Err(status::no_events(&NoEvents::Compacted { at: compacted_at }));
+        }
+        // Log time never goes back: what is before the time that is wanted is passed over at once.
+        let first =
+            self.node.first_at(filter.from_ms(), from, revision, deadline(&request, DEFAULT_TIMEOUT)).await;
+        let from = first.map_err(|error| status::no_events(&error))?;
         let page = self.page(from..revision.saturating_add(1), size, &filter, omit_commands).await;
         let (events, next_revision) = page.map_err(|error| status::no_events(&error))?;
         Ok(Response::new(v1::ListEventsResponse { events, next_revision, revision, compacted_at }))
@@ -129,6 +137,9 @@ impl Api {
                 // Of the past, or what came after it was looked how far this node is.
                 if page.len() == size || bytes >= page::MOST_BYTES || event.revision >= end {
                     return Ok((page, next));
+                }
+                if filter.is_past(event.log_time_ms) {
+                    return Ok((page, end.max(event.revision + 1)));
                 }
                 next = event.revision + 1;
                 if filter.passes(&event) {

@@ -1,5 +1,6 @@
 //! Reads of projections: usage over time, history, holders, denials; and how the projections are.
 
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::Api;
@@ -12,6 +13,7 @@ use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::ScopeId;
 use crate::projection::About;
+use crate::projection::ProjectionError;
 use crate::projection::denials;
 use crate::projection::history;
 use crate::projection::history::Subject;
@@ -21,6 +23,7 @@ use crate::projection::usage;
 use crate::projection::usage::Period;
 use crate::proto::v1;
 use crate::proto::v1::get_history_request::Of;
+use crate::store::StateStore;
 
 /// How many periods are shown when nobody says which.
 const PERIODS: u64 = 60;
@@ -44,7 +47,24 @@ fn malformed(field: &str, problem: impl Into<String>) -> Status {
     status::malformed(&Malformed::new(field, problem.into()))
 }
 
+/// What a projection must show, and until when it may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub revision: Revision,
+    pub deadline: Instant,
+}
+
 impl Api {
+    async fn read_views<T>(
+        &self,
+        about: About,
+        wanted: Wanted,
+        read: impl Fn(&dyn StateStore) -> Result<T, ProjectionError>,
+    ) -> Result<(T, Revision), Status> {
+        let read = self.node.read_views(about, wanted.revision, wanted.deadline, read).await;
+        read.map_err(|error| status::failed(&error))
+    }
+
     /// The numbers of a scope and a resource that exist.
     fn account(&self, scope: &str, resource: &str) -> Result<(ScopeId, ResourceId), Status> {
         let path = command::path("scope", scope).map_err(|error| status::malformed(&error))?;
@@ -52,10 +72,10 @@ impl Api {
         Ok((page::scope(&state, &path)?.id, page::resource(&state, resource)?))
     }
 
-    pub(super) fn usage_series(
+    pub(super) async fn usage_series(
         &self,
         request: &v1::GetUsageSeriesRequest,
-        revision: Revision,
+        wanted: Wanted,
     ) -> Result<v1::GetUsageSeriesResponse, Status> {
         let account = self.account(&request.scope, &request.resource)?;
         let period = match request.period() {
@@ -63,9 +83,12 @@ impl Api {
             v1::UsagePeriod::Hour | v1::UsagePeriod::Unspecified => Period::Hour,
             v1::UsagePeriod::Day => Period::Day,
         };
-        let (now, decimals) = {
+        let (now, decimals, used, held) = {
             let state = self.node.state();
-            (state.time(), u32::from(state.resource(account.1).decimals))
+            let taken = state.scope(account.0).account(account.1);
+            let (used, held) =
+                taken.map_or_else(Default::default, |taken| (taken.used.number(), taken.held.number()));
+            (state.time(), u32::from(state.resource(account.1).decimals), used, held)
         };
         let (from, to) = match (request.from_ms, request.to_ms) {
             (0, 0) => {
@@ -83,11 +106,8 @@ impl Api {
             let problem = format!("asks for {periods} periods; at most {MOST_PERIODS} are given at once");
             return Err(malformed("from_ms", problem));
         }
-        let read = |store: &_| {
-            let buckets = usage::series(store, account, period, (from, to), now)?;
-            Ok((buckets, usage::current(store, account)?))
-        };
-        let (buckets, (used, held)) = self.read_views(read)?;
+        let read = |store: &_| usage::series(store, account, period, (from, to), now);
+        let (buckets, revision) = self.read_views(usage::ABOUT, wanted, read).await?;
         let bucket = |bucket: usage::Bucket| v1::UsageBucket {
             start_ms: bucket.start,
             last: number::write(bucket.last),
@@ -102,10 +122,10 @@ impl Api {
         })
     }
 
-    pub(super) fn history(
+    pub(super) async fn history(
         &self,
         request: v1::GetHistoryRequest,
-        revision: Revision,
+        wanted: Wanted,
     ) -> Result<v1::GetHistoryResponse, Status> {
         let size = page::size(request.page_size)?;
         let from = match request.page_token.as_str() {
@@ -134,8 +154,8 @@ impl Api {
             Some(from.unwrap_or(0).max(compacted_at)).filter(|from| *from > 0)
         };
         // One more than is shown tells whether there is more.
-        let found = self
-            .read_views(|store| history::revisions(store, &subject, request.newest_first, from, size + 1))?;
+        let read = |store: &_| history::revisions(store, &subject, request.newest_first, from, size + 1);
+        let (found, revision) = self.read_views(history::ABOUT, wanted, read).await?;
         let found: Vec<_> = found.into_iter().filter(|revision| *revision > compacted_at).collect();
         let failed = |error| status::failed(&error);
         let events = self.node.events_at(&found[..found.len().min(size)]).map_err(failed)?;
@@ -155,10 +175,10 @@ impl Api {
         })
     }
 
-    pub(super) fn holders(
+    pub(super) async fn holders(
         &self,
         request: &v1::ListHoldersRequest,
-        revision: Revision,
+        wanted: Wanted,
     ) -> Result<v1::ListHoldersResponse, Status> {
         let limit = match request.limit {
             0 => HOLDERS,
@@ -166,7 +186,8 @@ impl Api {
         };
         let (_, resource) = self.account(&request.scope, &request.resource)?;
         let path = command::path("scope", &request.scope).map_err(|error| status::malformed(&error))?;
-        let holders = self.read_views(|store| holders::largest(store, &path, resource, limit))?;
+        let read = |store: &_| holders::largest(store, &path, resource, limit);
+        let (holders, revision) = self.read_views(holders::ABOUT, wanted, read).await?;
         let holder = |(holder, amounts): (Holder, holders::Amounts)| {
             let (consumer, actor) = match holder {
                 Holder::Consumer(consumer) => (consumer, String::new()),
@@ -178,18 +199,18 @@ impl Api {
         Ok(v1::ListHoldersResponse { holders: holders.into_iter().map(holder).collect(), revision })
     }
 
-    pub(super) fn denials(
+    pub(super) async fn denials(
         &self,
         request: &v1::GetDenialsRequest,
-        revision: Revision,
+        wanted: Wanted,
     ) -> Result<v1::GetDenialsResponse, Status> {
         let within = page::within(&request.scope)?;
         let to = if request.to_ms == 0 { u64::MAX } else { request.to_ms };
         if to < request.from_ms {
             return Err(malformed("to_ms", "is before from_ms"));
         }
-        let counts =
-            self.read_views(|store| denials::counts(store, within.as_ref(), (request.from_ms, to)))?;
+        let read = |store: &_| denials::counts(store, within.as_ref(), (request.from_ms, to));
+        let (counts, revision) = self.read_views(denials::ABOUT, wanted, read).await?;
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(count.count));
         let denial = |(kind, count): (denials::Kind, denials::Count)| v1::DenialCount {
@@ -201,8 +222,9 @@ impl Api {
             last_revision: count.last,
             last_ms: count.time,
         };
+        let omitted = counts.len().saturating_sub(MOST_DENIALS) as u64;
         let denials = counts.into_iter().take(MOST_DENIALS).map(denial).collect();
-        Ok(v1::GetDenialsResponse { denials, revision })
+        Ok(v1::GetDenialsResponse { denials, revision, omitted })
     }
 
     pub(super) fn projections(&self) -> v1::ListProjectionsResponse {
@@ -234,13 +256,5 @@ impl Api {
         }
         let rebuilt = self.node.rebuild(name).await;
         rebuilt.map(|()| v1::RebuildProjectionResponse {}).map_err(|error| status::failed(&error))
-    }
-
-    /// Looks at views. What cannot be read is a fault.
-    fn read_views<T>(
-        &self,
-        read: impl FnOnce(&dyn crate::store::StateStore) -> Result<T, crate::projection::ProjectionError>,
-    ) -> Result<T, Status> {
-        self.node.read_views(read).map_err(|error| status::failed(&error))
     }
 }

@@ -7,6 +7,7 @@ use tonic::Status;
 use super::Api;
 use super::DEFAULT_TIMEOUT;
 use super::page;
+use super::projections::Wanted;
 use super::status;
 use super::usage;
 use crate::codec::command;
@@ -16,15 +17,12 @@ use crate::ledger::Malformed;
 use crate::ledger::Path;
 use crate::ledger::Rejection;
 use crate::ledger::ResourceId;
-use crate::ledger::Revision;
 use crate::ledger::Scope;
 use crate::ledger::State;
 use crate::ledger::hold::Tags;
 use crate::ledger::rejection::QuotaName;
 use crate::ledger::scope::Account;
 use crate::node::deadline::deadline;
-use crate::projection;
-use crate::projection::About;
 use crate::proto::v1;
 use crate::proto::v1::query_server::Query;
 use crate::proto::v1::read::Kind;
@@ -198,32 +196,32 @@ impl Query for Api {
         &self,
         request: Request<v1::GetUsageSeriesRequest>,
     ) -> Result<Response<v1::GetUsageSeriesResponse>, Status> {
-        let revision = self.projected(&request, request.get_ref().read, projection::usage::ABOUT).await?;
-        self.usage_series(request.get_ref(), revision).map(Response::new)
+        let wanted = self.wanted(&request, request.get_ref().read).await?;
+        self.usage_series(request.get_ref(), wanted).await.map(Response::new)
     }
 
     async fn get_history(
         &self,
         request: Request<v1::GetHistoryRequest>,
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
-        let revision = self.projected(&request, request.get_ref().read, projection::history::ABOUT).await?;
-        self.history(request.into_inner(), revision).map(Response::new)
+        let wanted = self.wanted(&request, request.get_ref().read).await?;
+        self.history(request.into_inner(), wanted).await.map(Response::new)
     }
 
     async fn list_holders(
         &self,
         request: Request<v1::ListHoldersRequest>,
     ) -> Result<Response<v1::ListHoldersResponse>, Status> {
-        let revision = self.projected(&request, request.get_ref().read, projection::holders::ABOUT).await?;
-        self.holders(request.get_ref(), revision).map(Response::new)
+        let wanted = self.wanted(&request, request.get_ref().read).await?;
+        self.holders(request.get_ref(), wanted).await.map(Response::new)
     }
 
     async fn get_denials(
         &self,
         request: Request<v1::GetDenialsRequest>,
     ) -> Result<Response<v1::GetDenialsResponse>, Status> {
-        let revision = self.projected(&request, request.get_ref().read, projection::denials::ABOUT).await?;
-        self.denials(request.get_ref(), revision).map(Response::new)
+        let wanted = self.wanted(&request, request.get_ref().read).await?;
+        self.denials(request.get_ref(), wanted).await.map(Response::new)
     }
 
     async fn list_projections(
@@ -242,20 +240,21 @@ impl Query for Api {
 }
 
 impl Api {
-    /// Waits until a projection shows everything that the read is to show.
-    async fn projected<T>(
-        &self,
-        request: &Request<T>,
-        read: Option<v1::Read>,
-        about: About,
-    ) -> Result<Revision, Status> {
-        if let Some(Kind::AtRevision(_) | Kind::AtTimeMs(_)) = read.and_then(|read| read.kind) {
-            let problem = format!("asks for the past; {} is there as of now only", about.name);
-            return Err(status::malformed(&Malformed::new("read", problem)));
-        }
+    /// What a read wants of a projection.
+    async fn wanted<T>(&self, request: &Request<T>, read: Option<v1::Read>) -> Result<Wanted, Status> {
         let deadline = deadline(request, DEFAULT_TIMEOUT);
-        let revision = self.reach(request, read).await?;
-        let projected = self.node.projected(about.name, revision, deadline).await;
-        projected.map_err(|error| status::failed(&error))
+        let revision = match read.and_then(|read| read.kind) {
+            Some(Kind::AtRevision(_) | Kind::AtTimeMs(_)) => {
+                let problem = "asks for the past; projections are there as of now only";
+                return Err(status::malformed(&Malformed::new("read", problem)));
+            }
+            // However far the ledger is by now.
+            Some(Kind::AtLeast(revision)) => {
+                self.reach(request, read).await?;
+                revision
+            }
+            Some(Kind::MaxLagMs(_)) | None => self.reach(request, read).await?,
+        };
+        Ok(Wanted { revision, deadline })
     }
 }

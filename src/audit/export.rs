@@ -23,8 +23,11 @@ const CHUNK: usize = 1 << 20;
 /// How an export in protobuf begins.
 const MAGIC: &[u8] = b"quorate-export-1";
 
-/// Longer than any record: what claims to be longer is damaged.
-const LONGEST: usize = 64 << 20;
+/// What a record takes besides its bytes.
+const OVERHEAD: usize = 64;
+
+/// Longer than any record, whose command has at most 4 MiB: what claims to be longer is damaged.
+const LONGEST: usize = 32 << 20;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +148,7 @@ impl<R: BufRead> Chunks<R> {
             };
             match record {
                 Ok(Some(record)) => {
-                    bytes += record.len();
+                    bytes += record.len() + OVERHEAD;
                     self.next += 1;
                     records.push(record);
                 }
@@ -181,11 +184,11 @@ impl<R: BufRead> Chunks<R> {
                 _ => {}
             }
             length |= usize::from(byte[0] & 0x7F) << shift;
+            if shift >= 28 || length > LONGEST {
+                return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+            }
             if byte[0] < 0x80 {
                 break;
-            }
-            if shift > 28 || length > LONGEST {
-                return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
             }
         }
         let mut message = Vec::new();

@@ -11,6 +11,9 @@ use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::proto::v1;
 
+/// More events than one log entry leads to.
+const MOST_OF_AN_ENTRY: usize = 1 << 20;
+
 /// A state that is made of events.
 #[derive(Debug, Default)]
 pub struct Replay {
@@ -44,6 +47,11 @@ impl Replay {
         }
         if self.entry.is_empty() && position(&event) <= self.last {
             let problem = "it stands at a place of the log that is not after that of the event before";
+            return Err(AuditError::event(event.revision, problem));
+        }
+        if self.entry.len() == MOST_OF_AN_ENTRY {
+            let problem =
+                format!("more than {MOST_OF_AN_ENTRY} events claim to stand at one place of the log");
             return Err(AuditError::event(event.revision, problem));
         }
         self.entry.push(event);

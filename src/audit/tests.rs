@@ -185,7 +185,7 @@ fn written(form: Form, records: &[v1::ExportRecord]) -> Vec<u8> {
 }
 
 fn check(records: &[v1::ExportRecord]) -> Result<Report, AuditError> {
-    verify(written(Form::Json, records).as_slice(), &[signer().verifier()], &[])
+    verify(written(Form::Json, records).as_slice(), &[signer().verifier()], &[], true)
 }
 
 /// What is said of an export that does not verify.
@@ -208,7 +208,7 @@ fn a_whole_export_verifies_in_both_forms() {
     assert!(ledger.events.iter().any(|event| event.request_id.is_empty()), "nothing expired");
     for form in [Form::Json, Form::Protobuf] {
         let bytes = written(form, &ledger.records(1, size));
-        let report = verify(bytes.as_slice(), &[signer().verifier()], &[]).expect("it verifies");
+        let report = verify(bytes.as_slice(), &[signer().verifier()], &[], false).expect("it verifies");
         assert_eq!((report.from, report.to, report.is_trusted), (1, size, true));
         assert_eq!(report.checkpoint, ledger.checkpoint(size));
         assert_eq!(report.state, Some(StateDigest::of(&ledger.state)));
@@ -220,10 +220,10 @@ fn a_whole_export_verifies_in_both_forms() {
 fn without_a_key_that_of_the_export_is_believed_and_that_is_said() {
     let ledger = ledger();
     let bytes = written(Form::Json, &ledger.records(1, ledger.size()));
-    let report = verify(bytes.as_slice(), &[], &[]).expect("it verifies");
+    let report = verify(bytes.as_slice(), &[], &[], false).expect("it verifies");
     assert!(!report.is_trusted);
     let other = NoteSigner::new(note::signer_name("main", 1), &[8; 32]).verifier();
-    assert!(verify(bytes.as_slice(), &[other], &[]).is_err());
+    assert!(verify(bytes.as_slice(), &[other], &[], false).is_err());
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn one_changed_byte_anywhere_in_the_events_is_found() {
         for position in header..bytes.len() - trailer {
             let mut changed = bytes.clone();
             changed[position] ^= 1;
-            let result = verify(changed.as_slice(), &[signer().verifier()], &[]);
+            let result = verify(changed.as_slice(), &[signer().verifier()], &[], false);
             let text =
                 String::from_utf8_lossy(&bytes[position.saturating_sub(20)..position + 1]).into_owned();
             assert!(result.is_err(), "{form:?}: byte {position} was changed, after {text:?}");
@@ -351,12 +351,12 @@ fn checkpoints_from_before_must_fit() {
     let bytes = written(Form::Json, &ledger.records(1, ledger.size()));
     let keys = [signer().verifier()];
     let older: Vec<_> = ledger.states.iter().map(|state| ledger.note(state.0)).collect();
-    let report = verify(bytes.as_slice(), &keys, &older).expect("it verifies");
+    let report = verify(bytes.as_slice(), &keys, &older, false).expect("it verifies");
     assert_eq!(report.older, ledger.states.iter().map(|state| state.0).collect::<Vec<_>>());
 
     let refused = |checkpoint: Checkpoint| {
         let note: SignedNote = signer().sign(&checkpoint.to_string()).parse().expect("a note");
-        verify(bytes.as_slice(), &keys, &[note]).expect_err("it does not fit").to_string()
+        verify(bytes.as_slice(), &keys, &[note], false).expect_err("it does not fit").to_string()
     };
     let before = ledger.checkpoint(ledger.states[1].0);
     assert!(
@@ -367,7 +367,7 @@ fn checkpoints_from_before_must_fit() {
     );
     assert!(refused(Checkpoint { size: 99, ..before.clone() }).contains("99 events cannot be compared"));
     let stranger = NoteSigner::new(note::signer_name("main", 2), &[2; 32]).sign(&before.to_string());
-    assert!(verify(bytes.as_slice(), &keys, &[stranger.parse().expect("a note")]).is_err());
+    assert!(verify(bytes.as_slice(), &keys, &[stranger.parse().expect("a note")], false).is_err());
 }
 
 #[test]
@@ -375,7 +375,10 @@ fn a_part_of_the_events_verifies_without_its_decisions() {
     let ledger = ledger();
     let (from, to) = (4, ledger.states[2].0);
     let bytes = written(Form::Protobuf, &ledger.records(from, to));
-    let report = verify(bytes.as_slice(), &[signer().verifier()], &[]).expect("it verifies");
+    let keys = [signer().verifier()];
+    let told = verify(bytes.as_slice(), &keys, &[], false).expect_err("it is a part only").to_string();
+    assert!(told.contains(&format!("it ends with event {to} of {}", ledger.size())), "{told}");
+    let report = verify(bytes.as_slice(), &keys, &[], true).expect("it verifies");
     assert_eq!((report.from, report.to, report.state), (from, to, None));
     assert_eq!(report.root, merkle::root(&ledger.leaves(), to).unwrap());
     let mut records = ledger.records(from, to);
@@ -418,15 +421,15 @@ fn what_cannot_be_read_is_told_with_its_line_after_all_before_it() {
     let bytes = written(Form::Json, &records);
     let mut lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     lines[5] = b"{\"event\":{\"revision\":\"5\",\"nonsense\":1}}\n".to_vec();
-    let told = verify(lines.concat().as_slice(), &[], &[]).expect_err("it cannot be read").to_string();
+    let told = verify(lines.concat().as_slice(), &[], &[], false).expect_err("it cannot be read").to_string();
     assert!(told.starts_with("line 6: unknown field `nonsense`"), "{told}");
     // Something is wrong before.
     lines.remove(2);
-    let told = verify(lines.concat().as_slice(), &[], &[]).expect_err("it cannot be read").to_string();
+    let told = verify(lines.concat().as_slice(), &[], &[], false).expect_err("it cannot be read").to_string();
     assert!(told.starts_with("event 2:"), "{told}");
-    assert!(verify(b"hello".as_slice(), &[], &[]).unwrap_err().to_string().contains("no export"));
-    assert!(verify(b"".as_slice(), &[], &[]).is_err());
+    assert!(verify(b"hello".as_slice(), &[], &[], false).unwrap_err().to_string().contains("no export"));
+    assert!(verify(b"".as_slice(), &[], &[], false).is_err());
     let cut = written(Form::Protobuf, &records);
-    let told = verify(&cut[..cut.len() - 1], &[], &[]).expect_err("it is cut").to_string();
+    let told = verify(&cut[..cut.len() - 1], &[], &[], false).expect_err("it is cut").to_string();
     assert!(told.contains("the file ends in the middle of it"), "{told}");
 }

@@ -26,6 +26,9 @@ pub const FORMAT: u32 = 1;
 /// More events than any ledger has.
 const MOST_EVENTS: u64 = 1 << 60;
 
+/// More keys than a cluster has nodes.
+const MOST_KEYS: usize = 64;
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -52,12 +55,16 @@ pub struct Report {
 
 /// Verifies an export. Signatures must be by one of `keys`; if there are none, those in the export are
 /// believed. `older` are signed notes from before.
+///
+/// An export that ends before its checkpoint is refused, unless `is_part`: whoever has the file could have
+/// left out what came last.
 pub fn verify(
     reader: impl BufRead,
     keys: &[NoteVerifier],
     older: &[SignedNote],
+    is_part: bool,
 ) -> Result<Report, AuditError> {
-    let mut verification = Verification::new(keys, older)?;
+    let mut verification = Verification::new(keys, older, is_part)?;
     export::read(reader, |parsed| verification.take(parsed))?;
     verification.finish()
 }
@@ -72,6 +79,8 @@ struct Begun {
 
 struct Verification<'a> {
     keys: &'a [NoteVerifier],
+    is_part: bool,
+    notes: &'a [SignedNote],
     older: Vec<Checkpoint>,
     /// Those of which root and state are still to be compared, by size.
     roots: BTreeMap<u64, Vec<Checkpoint>>,
@@ -85,19 +94,25 @@ fn checkpoint_error(error: NoteError) -> AuditError {
 }
 
 impl<'a> Verification<'a> {
-    fn new(keys: &'a [NoteVerifier], older: &[SignedNote]) -> Result<Self, AuditError> {
+    fn new(keys: &'a [NoteVerifier], notes: &'a [SignedNote], is_part: bool) -> Result<Self, AuditError> {
         let mut checkpoints = Vec::new();
         let mut by_size: BTreeMap<u64, Vec<Checkpoint>> = BTreeMap::new();
-        for note in older {
-            if !keys.is_empty() {
-                note.verify(keys).map_err(checkpoint_error)?;
-            }
+        for note in notes {
             let checkpoint: Checkpoint = note.text().parse().map_err(checkpoint_error)?;
             by_size.entry(checkpoint.size).or_default().push(checkpoint.clone());
             checkpoints.push(checkpoint);
         }
         let states = by_size.clone();
-        Ok(Self { keys, older: checkpoints, roots: by_size, states, begun: None, trailer: None })
+        Ok(Self {
+            keys,
+            is_part,
+            notes,
+            older: checkpoints,
+            roots: by_size,
+            states,
+            begun: None,
+            trailer: None,
+        })
     }
 
     fn take(&mut self, parsed: Parsed) -> Result<(), AuditError> {
@@ -138,7 +153,8 @@ impl<'a> Verification<'a> {
         let replay = (header.from_revision == 1).then(Replay::default);
         let from = header.from_revision;
         self.begun = Some(Begun { origin: header.origin, from, edge, replay });
-        self.compare_roots()
+        self.compare_roots()?;
+        self.compare_states()
     }
 
     fn event(&mut self, event: v1::Event, leaf: Hash, claimed: &[u8]) -> Result<(), AuditError> {
@@ -210,7 +226,24 @@ impl<'a> Verification<'a> {
             );
             return Err(AuditError::Checkpoint(problem));
         }
-        let (checkpoint, signer, is_trusted) = signed(&trailer, self.keys)?;
+        if let Some(size) = self.states.keys().next().filter(|_| begun.replay.is_some()) {
+            let problem =
+                format!("the checkpoint over {size} events is of no state: it ends within a log entry");
+            return Err(AuditError::Checkpoint(problem));
+        }
+        if to < begun.from {
+            return Err(AuditError::Checkpoint("the export has no events".to_owned()));
+        }
+        let keys = believed(&trailer, self.keys)?;
+        self.notes.iter().try_for_each(|note| note.verify(&keys).map(drop).map_err(checkpoint_error))?;
+        let (checkpoint, signer) = signed(&trailer, &keys)?;
+        if to < checkpoint.size && !self.is_part {
+            let problem = format!(
+                "it ends with event {to} of {} that were signed; --part says that this is meant",
+                checkpoint.size
+            );
+            return Err(AuditError::Checkpoint(problem));
+        }
         let root = begun.edge.root();
         compare_trailer(&begun, &checkpoint, &trailer)?;
         Ok(Report {
@@ -221,7 +254,7 @@ impl<'a> Verification<'a> {
             state: begun.replay.as_ref().map(Replay::digest),
             checkpoint,
             signer,
-            is_trusted,
+            is_trusted: !self.keys.is_empty(),
             older: self.older.iter().map(|older| older.size).collect(),
         })
     }
@@ -261,22 +294,24 @@ fn compare_state(signed: &Checkpoint, replay: &Replay) -> Result<(), AuditError>
     Ok(())
 }
 
-/// The checkpoint of a trailer, who signed it, and whether that key was given.
-fn signed(
-    trailer: &v1::ExportTrailer,
-    keys: &[NoteVerifier],
-) -> Result<(Checkpoint, String, bool), AuditError> {
+/// The keys that are believed: those that were given, or those of the export.
+fn believed(trailer: &v1::ExportTrailer, keys: &[NoteVerifier]) -> Result<Vec<NoteVerifier>, AuditError> {
+    if !keys.is_empty() {
+        return Ok(keys.to_vec());
+    }
+    if trailer.verifier_keys.len() > MOST_KEYS {
+        return Err(AuditError::Checkpoint(format!("the trailer names more than {MOST_KEYS} keys")));
+    }
+    let keys = trailer.verifier_keys.iter().map(|key| key.parse());
+    keys.collect::<Result<_, _>>().map_err(checkpoint_error)
+}
+
+/// The checkpoint of a trailer, and who signed it.
+fn signed(trailer: &v1::ExportTrailer, keys: &[NoteVerifier]) -> Result<(Checkpoint, String), AuditError> {
     let note: SignedNote = trailer.checkpoint.parse().map_err(checkpoint_error)?;
-    let claimed: Vec<NoteVerifier> = match keys {
-        [] => {
-            let keys = trailer.verifier_keys.iter().map(|key| key.parse());
-            keys.collect::<Result<_, _>>().map_err(checkpoint_error)?
-        }
-        keys => keys.to_vec(),
-    };
-    let signer = note.verify(&claimed).map_err(checkpoint_error)?.name().to_owned();
+    let signer = note.verify(keys).map_err(checkpoint_error)?.name().to_owned();
     let checkpoint = note.text().parse().map_err(checkpoint_error)?;
-    Ok((checkpoint, signer, !keys.is_empty()))
+    Ok((checkpoint, signer))
 }
 
 fn compare_trailer(

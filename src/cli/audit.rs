@@ -32,6 +32,8 @@ use crate::client::v1::get_proof_request::Of;
 use crate::codec::block;
 use crate::codec::merkle;
 use crate::codec::merkle::Hash;
+use crate::codec::note::Checkpoint;
+use crate::codec::note::NoteError;
 use crate::codec::note::NoteVerifier;
 use crate::codec::note::SignedNote;
 
@@ -81,6 +83,9 @@ pub struct ProveArgs {
     /// Its revision
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     revision: u64,
+    /// The verifier key of a node whose signature is believed [default: that of the node that is asked]
+    #[arg(long, value_name = "KEY")]
+    key: Vec<NoteVerifier>,
 }
 
 /// Remove the oldest events from all nodes, for good
@@ -113,6 +118,9 @@ pub struct VerifyArgs {
     /// The verifier key of a node whose signature is believed; may be given more than once
     #[arg(long, value_name = "KEY")]
     key: Vec<NoteVerifier>,
+    /// It may end before its checkpoint: it was exported with --to
+    #[arg(long)]
+    part: bool,
 }
 
 /// Rebuild the state from an export of events, without any node
@@ -133,7 +141,9 @@ impl ExportEventsArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let checkpoint = context.client.checkpoint().await?;
         let to = self.to.unwrap_or(checkpoint.size);
-        let problem = if to > checkpoint.size {
+        let problem = if self.from > to {
+            format!("--from {} is after the last event to be exported, {to}", self.from)
+        } else if to > checkpoint.size {
             format!("there is no event {to}: the last is {}", checkpoint.size)
         } else if checkpoint.size == 0 {
             "there are no events yet".to_owned()
@@ -153,7 +163,11 @@ impl ExportEventsArgs {
                 let mut part = path.clone().into_os_string();
                 part.push(".part");
                 let file = File::create(&part).map_err(|error| named(&part, &error))?;
-                self.write(context, &checkpoint, to, file).await?;
+                if let Err(failure) = self.write(context, &checkpoint, to, file).await {
+                    // A part is of no use to anybody.
+                    std::fs::remove_file(&part).map_err(|error| named(&part, &error))?;
+                    return Err(failure);
+                }
                 std::fs::rename(&part, path).map_err(|error| named(path.as_os_str(), &error))
             }
         }
@@ -210,6 +224,20 @@ impl ExportEventsArgs {
     }
 }
 
+/// What a node says to have signed, if it has.
+fn signed_checkpoint(
+    answer: &v1::GetCheckpointResponse,
+    mut keys: Vec<NoteVerifier>,
+) -> Result<Checkpoint, Failure> {
+    let refused = |error: NoteError| AuditError::Checkpoint(error.to_string());
+    if keys.is_empty() {
+        keys.push(answer.verifier_key.parse().map_err(refused)?);
+    }
+    let note: SignedNote = answer.note.parse().map_err(refused)?;
+    note.verify(&keys).map_err(refused)?;
+    Ok(note.text().parse().map_err(refused)?)
+}
+
 fn named(path: &std::ffi::OsStr, error: &io::Error) -> Failure {
     Failure::Output(io::Error::new(error.kind(), format!("{}: {error}", path.to_string_lossy())))
 }
@@ -259,8 +287,9 @@ impl CheckpointArgs {
 
 impl ProveArgs {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
-        let Self { revision } = self;
-        let checkpoint = context.client.checkpoint().await?;
+        let Self { revision, key } = self;
+        let answer = context.client.checkpoint().await?;
+        let checkpoint = signed_checkpoint(&answer, key)?;
         if revision > checkpoint.size {
             let problem = format!("there is no event {revision}: the last is {}", checkpoint.size);
             return Err(Failure::Usage(problem));
@@ -272,8 +301,8 @@ impl ProveArgs {
         let of = Some(Of::Revision(revision));
         let proof = context.client.proof(v1::GetProofRequest { of, size: checkpoint.size }).await?;
         let hashes = proof.hashes.iter().map(|hash| hash.as_slice().try_into().map(Hash));
-        let hashes = hashes.collect::<Result<Vec<_>, _>>().unwrap_or_default();
-        let root = checkpoint.root.as_slice().try_into().map(Hash).unwrap_or_default();
+        let hashes: Vec<Hash> = hashes.collect::<Result<_, _>>().map_err(io::Error::other)?;
+        let root = checkpoint.root;
         if !merkle::includes(&root, checkpoint.size, revision, bytes, &hashes) {
             let problem = "the proof does not show that it is in the tree that was signed";
             return Err(AuditError::Event { revision, problem: problem.to_owned() }.into());
@@ -282,7 +311,7 @@ impl ProveArgs {
             let hashes: Vec<_> = hashes.iter().map(ToString::to_string).collect();
             let shown = json!({
                 "event": event, "leaf_hash": merkle::leaf(bytes).to_string(), "proof": hashes,
-                "size": checkpoint.size, "root": root.to_string(), "checkpoint": checkpoint.note,
+                "size": checkpoint.size, "root": root.to_string(), "checkpoint": answer.note,
             });
             return Ok(context.output.line(&shown.to_string())?);
         }
@@ -327,7 +356,7 @@ impl VerifyArgs {
             text.parse::<SignedNote>().map_err(|error| bad(error.to_string()))
         });
         let older = older.collect::<Result<Vec<_>, _>>()?;
-        let report = verify::verify(open(&self.file)?, &self.key, &older)?;
+        let report = verify::verify(open(&self.file)?, &self.key, &older, self.part)?;
         if output.is_json() {
             return Ok(output.line(&report_json(&report).to_string())?);
         }

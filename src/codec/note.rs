@@ -34,6 +34,9 @@ use crate::ledger::LogTime;
 /// The signature type of Ed25519.
 const ED25519: u8 = 1;
 
+/// Most signatures of a note.
+const MOST_SIGNATURES: usize = 16;
+
 /// How a signature line begins.
 const DASH: &str = "\u{2014} ";
 
@@ -257,6 +260,9 @@ impl FromStr for SignedNote {
         let Some((text, signatures)) = note.split_once("\n\n") else {
             return Err(NoteError::new("it has no signature: there is no empty line before one"));
         };
+        if signatures.lines().count() > MOST_SIGNATURES {
+            return Err(NoteError::new(format!("it has more than {MOST_SIGNATURES} signatures")));
+        }
         let signatures: Vec<NoteSignature> = signatures
             .strip_suffix('\n')
             .ok_or_else(|| NoteError::new("it does not end with the end of a line"))?

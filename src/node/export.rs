@@ -1,18 +1,23 @@
 //! Events as they are stored: what is exported is what is proven.
 
 use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use super::Error;
 use super::ErrorKind;
 use super::Node;
 use super::watch::NoEvents;
 use crate::codec::block;
+use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
 use crate::proto::v1;
 
 /// A page ends with the event with which it has so many bytes.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// How long to wait before something is read again that was being replaced.
+const SETTLE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A page of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +55,37 @@ impl Node {
         if first > to {
             return Ok(Page { first, block: Vec::new(), next: None, end: to });
         }
-        let page = self.read_page(first, to);
-        let page = page.map_err(|error| self.broken("read events", &error))?;
-        // What was removed meanwhile is not there.
-        page.ok_or_else(|| NoEvents::Compacted { at: self.compacted_at() })
+        loop {
+            let generation = self.parts.applied.generation();
+            let page = self.read_page(first, to);
+            let at = self.compacted_at();
+            match page {
+                Ok(Some(page)) => return Ok(page),
+                _ if self.is_replaced_since(generation) => self.rest(deadline).await?,
+                // What was removed meanwhile is not there.
+                Ok(None) if first <= at => return Err(NoEvents::Compacted { at }),
+                Ok(None) => {
+                    return Err(self.broken("read events", &format!("event {first} is missing")).into());
+                }
+                Err(error) => return Err(self.broken("read events", &error).into()),
+            }
+        }
+    }
+
+    /// Whether everything is being replaced by a snapshot, or was since a generation.
+    pub(super) fn is_replaced_since(&self, generation: u64) -> bool {
+        !generation.is_multiple_of(2) || self.parts.applied.generation() != generation
+    }
+
+    /// Waits a moment for a snapshot to be in place.
+    pub(super) async fn rest(&self, deadline: Instant) -> Result<(), Error> {
+        if Instant::now() >= deadline {
+            return Err(Error::unavailable(
+                "a snapshot is being installed here; ask another node or try again",
+            ));
+        }
+        tokio::time::sleep(SETTLE).await;
+        Ok(())
     }
 
     fn read_page(&self, first: Revision, to: Revision) -> Result<Option<Page>, ProjectionError> {
@@ -116,6 +148,45 @@ impl Node {
             events.extend(find(&block));
         }
         Ok(events)
+    }
+
+    /// The last event before a time, of those from `after` to `newest`; `after` when there is none.
+    pub(super) async fn last_before(
+        &self,
+        time: LogTime,
+        after: Revision,
+        newest: Revision,
+    ) -> Result<Revision, Error> {
+        // Log time never goes back, so the events can be bisected.
+        let (mut before, mut rest) = (after, newest + 1);
+        while before + 1 < rest {
+            let middle = before + (rest - before) / 2;
+            let event = self.events_at(&[middle])?.pop();
+            if event.is_some_and(|event| event.log_time_ms < time) {
+                before = middle;
+            } else {
+                rest = middle;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(before)
+    }
+
+    /// The first revision from `from` on that is not before a time.
+    pub async fn first_at(
+        &self,
+        time: LogTime,
+        from: Revision,
+        newest: Revision,
+        deadline: Instant,
+    ) -> Result<Revision, NoEvents> {
+        if time == 0 || from > newest {
+            return Ok(from);
+        }
+        match timeout_at(deadline, self.last_before(time, from - 1, newest)).await {
+            Ok(last) => Ok(last? + 1),
+            Err(_) => Err(Error::unavailable("the first event of that time was not found in time").into()),
+        }
     }
 
     /// The first revision and the number of events of the block with an event.

@@ -192,7 +192,7 @@ impl Node {
             previews,
             passing: Mutex::new(()),
             projections,
-            checkpoints: proofs::Checkpoints::default(),
+            checkpoints: Default::default(),
         });
         tasks.spawn(project::run(worker));
         tasks.spawn(proofs::compare(Arc::downgrade(&node)));

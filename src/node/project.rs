@@ -15,12 +15,14 @@ use super::ErrorKind;
 use super::Node;
 use crate::ledger::Revision;
 use crate::projection;
+use crate::projection::About;
 use crate::projection::Journal;
 use crate::projection::ProjectionError;
 use crate::projection::Written;
 use crate::projection::runner::Next;
 use crate::projection::runner::Progress;
 use crate::projection::runner::Runner;
+use crate::projection::views::Views;
 use crate::raft;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -85,6 +87,16 @@ pub(super) struct Worker {
     faults: Faults,
 }
 
+impl Worker {
+    /// Says how far the projections are.
+    fn publish(&self) {
+        self.progress.send_if_modified(|shown| {
+            let progress = self.runner.progress();
+            std::mem::replace(shown, progress.clone()) != progress
+        });
+    }
+}
+
 /// Takes up the projections of a node.
 pub(super) fn open(
     applied: &Arc<Applied>,
@@ -107,6 +119,8 @@ pub(super) async fn run(mut worker: Worker) {
         while let Ok(name) = worker.rebuild.try_recv() {
             worker.runner.rebuild(name);
         }
+        // Before anything of it is cleared.
+        worker.publish();
         // Both are marked as seen before they are looked at: what comes later wakes this up.
         worker.events.mark_unchanged();
         let wanted = *worker.wanted.borrow_and_update();
@@ -118,10 +132,7 @@ pub(super) async fn run(mut worker: Worker) {
                 return;
             }
         };
-        worker.progress.send_if_modified(|shown| {
-            let progress = worker.runner.progress();
-            std::mem::replace(shown, progress.clone()) != progress
-        });
+        worker.publish();
         due = if next == Next::Write { due.or(Some(Instant::now() + WRITE_AFTER)) } else { None };
         match next {
             Next::More => tokio::task::yield_now().await,
@@ -188,12 +199,45 @@ impl Node {
         }
     }
 
-    /// Looks at what projections have written. What cannot be read is a fault.
-    pub fn read_views<T>(
+    /// Reads what a projection has written, as of one revision, which is at least this one; returns that,
+    /// too. What cannot be read is a fault.
+    pub async fn read_views<T>(
         &self,
-        read: impl FnOnce(&dyn StateStore) -> Result<T, ProjectionError>,
-    ) -> Result<T, Error> {
-        read(&**self.parts.applied.store()).map_err(|error| self.broken("read a projection", &error))
+        about: About,
+        least: Revision,
+        deadline: Instant,
+        read: impl Fn(&dyn StateStore) -> Result<T, ProjectionError>,
+    ) -> Result<(T, Revision), Error> {
+        loop {
+            self.projected(about.name, least, deadline).await?;
+            let store = &**self.parts.applied.store();
+            let generation = self.parts.applied.generation();
+            let written = || Views::new(store, about).revision();
+            let seen = written().and_then(|before| Ok((read(store)?, before, written()?)));
+            let is_settled = generation.is_multiple_of(2) && generation == self.parts.applied.generation();
+            match seen {
+                Ok((seen, Some(before), after)) if is_settled && Some(before) == after && before >= least => {
+                    return Ok((seen, before));
+                }
+                Err(error) if is_settled && !self.is_catching_up(about.name) => {
+                    return Err(self.broken("read a projection", &error));
+                }
+                // It was written meanwhile, or everything was replaced.
+                _ if Instant::now() < deadline => sleep(BUSY).await,
+                _ => {
+                    return Err(Error::unavailable(format!(
+                        "the projection {} did not rest in time",
+                        about.name
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Whether a projection is being made.
+    pub(super) fn is_catching_up(&self, name: &str) -> bool {
+        let progress = self.projections.progress.borrow();
+        progress.iter().any(|progress| progress.about.name == name && progress.is_catching_up)
     }
 
     /// Has this node make a projection anew.

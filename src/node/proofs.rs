@@ -4,6 +4,7 @@
 //! that are not those that were decided: it stops rather than serve them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -31,12 +32,14 @@ use crate::raft::NodeId;
 /// How often the nodes compare their trees.
 const COMPARE: Duration = Duration::from_secs(10);
 
+/// How long making a checkpoint may take, whoever waits for it.
+const MAKING: Duration = Duration::from_secs(600);
+
 /// How long another node may take to say what its tree is.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// The last checkpoint that was made; made one at a time.
-#[derive(Default)]
-pub(super) struct Checkpoints(Mutex<Option<Checkpoint>>);
+pub(super) type Checkpoints = Arc<Mutex<Option<Checkpoint>>>;
 
 /// A proof, with the tree it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,22 +73,33 @@ impl Node {
 
     /// How far the ledger has come: at least everything that was acknowledged anywhere before the call.
     /// Returns the signed note, too.
-    pub async fn checkpoint(&self, deadline: Instant) -> Result<(Checkpoint, String), Error> {
+    pub async fn checkpoint(self: &Arc<Self>, deadline: Instant) -> Result<(Checkpoint, String), Error> {
         self.linearize(deadline).await?;
         let least = self.state().revision();
-        let Ok(mut last) = timeout_at(deadline, self.checkpoints.0.lock()).await else {
-            return Err(Error::unavailable("other checkpoints are being made; try again later"));
+        let late = || {
+            Error::unavailable(
+                "the state was not read in that time, which goes on: try again, with more time",
+            )
         };
+        let lock = Arc::clone(&self.checkpoints).lock_owned();
+        let mut last = timeout_at(deadline, lock).await.map_err(|_| late())?;
         // Nothing has happened since, or not much: the last one shows what is asked for.
         let checkpoint = match last.clone().filter(|last| last.size >= least) {
             Some(checkpoint) => checkpoint,
             None => {
-                let making = timeout_at(deadline, self.make_checkpoint(least, deadline)).await;
-                let late = "the state is too large to be read in that time; give the call more";
-                making.map_err(|_| Error::unavailable(late))??
+                let node = Arc::clone(self);
+                // It is made to its end, whoever still waits for it: the next call finds it.
+                let making = tokio::spawn(async move {
+                    let made = node.make_checkpoint(least, Instant::now() + MAKING).await?;
+                    *last = Some(made.clone());
+                    Ok(made)
+                });
+                let made = timeout_at(deadline, making).await.map_err(|_| late())?;
+                made.map_err(|error| {
+                    Error::new(ErrorKind::Fault, format!("this node is stopping: {error}"))
+                })??
             }
         };
-        *last = Some(checkpoint.clone());
         let note = self.parts.signer.sign(&checkpoint.to_string());
         Ok((checkpoint, note))
     }
@@ -152,10 +166,22 @@ impl Node {
         })
     }
 
-    /// Looks at the tree. One that cannot be read is a fault.
+    /// Looks at the tree. One that cannot be read is a fault, unless it is being made anew.
     fn with_tree<T>(&self, look: impl FnOnce(&Tree<'_>) -> Result<T, ProjectionError>) -> Result<T, Error> {
-        let look = Tree::open(&**self.parts.applied.store()).and_then(|tree| look(&tree));
-        look.map_err(|error| self.broken("read the event tree", &error))
+        let store = &**self.parts.applied.store();
+        let generation = self.parts.applied.generation();
+        let tree = Tree::open(store);
+        let size = tree.as_ref().map_or(0, Tree::size);
+        tree.and_then(|tree| look(&tree)).map_err(|error| {
+            let is_settled = !self.is_replaced_since(generation)
+                && !self.is_catching_up(proofs::ABOUT.name)
+                && Tree::open(store).is_ok_and(|tree| tree.size() == size);
+            if is_settled {
+                self.broken("read the event tree", &error)
+            } else {
+                Error::unavailable("the event tree is being made anew; ask another node or try again")
+            }
+        })
     }
 
     /// Reports a fault of this node, and what to say to whoever asked.
@@ -184,7 +210,9 @@ impl Node {
         // Trees of different sizes are compared at the smaller one.
         let mut different = BTreeMap::new();
         for (id, size, root) in join_all(asked).await.into_iter().flatten() {
-            if size <= own && self.with_tree(|tree| tree.root(size))? != root {
+            // It may have been begun anew meanwhile.
+            let same = |tree: &Tree<'_>| Ok(size > tree.size() || tree.root(size)? == root);
+            if size <= own && !self.with_tree(same)? {
                 different.insert(id, size);
             }
         }

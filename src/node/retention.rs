@@ -1,6 +1,7 @@
 //! Lets go of old events: the leader says up to which one, by its settings and as an event for all nodes;
 //! each node then removes them from its disk, when nothing of its own needs them any more.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::time::Duration;
@@ -8,17 +9,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
-use super::Error;
 use super::Node;
 use crate::codec::batch::fingerprint;
 use crate::codec::block;
 use crate::codec::keys;
 use crate::ledger::Command;
-use crate::ledger::LogTime;
 use crate::ledger::Request;
 use crate::ledger::RequestId;
-use crate::ledger::Revision;
-use crate::projection::ProjectionError;
+use crate::projection;
+use crate::projection::views::Views;
 use crate::raft::Written;
 use crate::store::Batch;
 use crate::store::Space;
@@ -64,7 +63,7 @@ pub(super) async fn run(node: Weak<Node>) {
             // Another leader, or this one later, does it.
             Err(error) => tracing::debug!(%error, "old events were not let go"),
         }
-        if let Err(error) = node.remove_events() {
+        if let Err(error) = node.remove_events().await {
             // It is reported: the process ends.
             node.broken("remove old events", &error);
         }
@@ -73,7 +72,7 @@ pub(super) async fn run(node: Weak<Node>) {
 
 impl Node {
     /// As the leader: has events let go of that are too old or too many. Whether some were.
-    async fn let_go(&self, is_long_ago: bool) -> Result<bool, Error> {
+    async fn let_go(&self, is_long_ago: bool) -> Result<bool, super::Error> {
         let Retention { max_age_ms, max_count } = self.parts.retention;
         if !self.parts.raft.is_leader() || (max_age_ms, max_count) == (None, None) {
             return Ok(false);
@@ -87,7 +86,7 @@ impl Node {
         };
         let by_count = max_count.map_or(0, |count| newest.saturating_sub(count));
         let by_age = match max_age_ms {
-            Some(age) => self.last_before(now.saturating_sub(age), horizon, newest)?,
+            Some(age) => self.last_before(now.saturating_sub(age), horizon, newest).await?,
             None => 0,
         };
         let through = by_count.max(by_age).min(newest);
@@ -108,33 +107,27 @@ impl Node {
         Ok(true)
     }
 
-    /// The last event before a time, of those after `horizon`; `horizon` when there is none.
-    fn last_before(&self, time: LogTime, horizon: Revision, newest: Revision) -> Result<Revision, Error> {
-        // Log time never goes back, so the events can be bisected.
-        let (mut before, mut after) = (horizon, newest + 1);
-        while before + 1 < after {
-            let middle = before + (after - before) / 2;
-            let event = self.events_at(&[middle])?.pop();
-            if event.is_some_and(|event| event.log_time_ms < time) {
-                before = middle;
-            } else {
-                after = middle;
-            }
-        }
-        Ok(before)
-    }
-
     /// Removes what was let go of from the disk, once rows and projections are past it.
-    fn remove_events(&self) -> Result<(), ProjectionError> {
+    async fn remove_events(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let generation = self.parts.applied.generation();
         let horizon = self.state().compacted_at();
-        if horizon == 0 || self.projections().iter().any(|projection| projection.revision < horizon) {
+        if horizon == 0 || self.parts.applied.removed_through()? >= horizon || !generation.is_multiple_of(2) {
             return Ok(());
+        }
+        let store = self.parts.applied.store();
+        for projection in projection::all() {
+            let about = projection.about();
+            let written = Views::new(&**store, about).revision()?;
+            if self.is_catching_up(about.name) || written.is_none_or(|written| written < horizon) {
+                return Ok(());
+            }
         }
         self.parts.applied.checkpoint()?;
         if self.parts.applied.checkpointed()? < horizon {
             return Ok(());
         }
+        // So that the past after the horizon can be read.
+        self.parts.applied.keyframe(1).await?;
         // The block with the first event that stays, stays whole.
         let mut first_kept = None;
         self.parts.applied.blocks(horizon + 1, &mut |found| {
@@ -149,14 +142,16 @@ impl Node {
             return Ok(());
         };
         let end = keys::block(block::event(first)?.revision);
-        let store = self.parts.applied.store();
         if store.last(Space::Events, &keys::block(0), &end)?.is_none() {
             return Ok(());
         }
         let mut batch = Batch::default();
         batch.delete_range(Space::Events, keys::block(0), end);
         match self.parts.applied.write_views(generation, batch)? {
-            Written::Done => tracing::info!(through = horizon, "old events were removed"),
+            Written::Done => {
+                tracing::info!(through = horizon, "old events were removed");
+                self.parts.applied.drop_keyframes().await?;
+            }
             // The next look does it.
             Written::Busy(_) | Written::Gone => {}
         }

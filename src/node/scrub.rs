@@ -13,6 +13,7 @@ use crate::codec::block;
 use crate::codec::merkle;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
+use crate::projection::proofs;
 use crate::projection::proofs::Tree;
 
 /// How much is read at a time.
@@ -52,8 +53,10 @@ impl Node {
         let generation = self.parts.applied.generation();
         match self.check_page(after) {
             Ok(checked) => Ok(checked),
-            // What was read was of two stores.
-            Err(_) if self.parts.applied.generation() != generation => Ok(Some(after)),
+            // What was read was of two stores, or the tree is being made.
+            Err(_) if self.is_replaced_since(generation) || self.is_catching_up(proofs::ABOUT.name) => {
+                Ok(Some(after))
+            }
             Err(error) => Err(self.broken("check the stored events", &error)),
         }
     }
@@ -68,11 +71,17 @@ impl Node {
         })?;
         let tree = Tree::open(&**self.parts.applied.store())?;
         let mut checked = None;
+        let mut last_seen = after;
         for block in &blocks {
             let events = block::events(block)?;
             let Some(first) = events.first() else { continue };
             let first = block::event(first)?.revision;
             let last = first + events.len() as u64 - 1;
+            if first > last_seen + 1 && first > self.parts.applied.removed_through()? + 1 {
+                let problem = format!("the events {} to {} are missing", last_seen + 1, first - 1);
+                return Err(Corrupt::new("the event stream", problem).into());
+            }
+            last_seen = last;
             if last > tree.size() {
                 break;
             }

@@ -168,7 +168,7 @@ fn decode(message: &storage::DenialCount) -> Count {
     Count { count: message.count, last: message.last_revision, time: message.last_ms }
 }
 
-/// What was not carried out in the hours that begin in a time, at and below a scope or anywhere.
+/// What was not carried out in the hours that a time touches, at and below a scope or anywhere.
 pub fn counts(
     store: &dyn StateStore,
     within: Option<&Path>,
@@ -177,7 +177,7 @@ pub fn counts(
     let views = Views::new(store, ABOUT);
     let mut sums: BTreeMap<Kind, Count> = BTreeMap::new();
     let mut problem = None;
-    let (from, to) = (hour_key(from.div_ceil(HOUR)), hour_key(to.div_ceil(HOUR)));
+    let (from, to) = (hour_key(from / HOUR), hour_key(to.div_ceil(HOUR)));
     views.scan(&from, &to, &mut |key, value| {
         match (kind_of(key), local::message::<storage::DenialCount>(WHAT, value)) {
             (Some(kind), Ok(count)) => {

@@ -75,8 +75,8 @@ fn job_of_key(hold: HoldId) -> Vec<u8> {
 pub struct History {
     /// Revisions that are not written yet, by the prefix of their keys.
     pending: BTreeMap<Vec<u8>, Vec<Revision>>,
-    /// Jobs of holds that are not written yet.
-    jobs: BTreeMap<HoldId, String>,
+    /// Jobs of holds that are not written yet; nothing of those that are closed.
+    jobs: BTreeMap<HoldId, Option<String>>,
 }
 
 impl History {
@@ -89,14 +89,18 @@ impl History {
         views: &Views<'_>,
         hold: HoldId,
         revision: Revision,
+        is_closed: bool,
     ) -> Result<(), ProjectionError> {
         self.note(hold_prefix(hold), revision);
         let job = match self.jobs.get(&hold) {
-            Some(job) => Some(job.clone().into_bytes()),
+            Some(job) => job.clone().map(String::into_bytes),
             None => views.get(&job_of_key(hold))?.map(|job| job.to_vec()),
         };
         if let Some(job) = job {
             self.note(job_prefix(&job), revision);
+            if is_closed {
+                self.jobs.insert(hold, None);
+            }
         }
         Ok(())
     }
@@ -119,14 +123,18 @@ impl Projection for History {
         }
         match &event.message.body {
             Some(Body::Reserved(reserved)) if !reserved.job.is_empty() => {
-                self.jobs.insert(revision, reserved.job.clone());
+                self.jobs.insert(revision, Some(reserved.job.clone()));
                 self.note(job_prefix(reserved.job.as_bytes()), revision);
             }
-            Some(Body::Committed(body)) => self.note_hold(views, body.hold_id, revision)?,
-            Some(Body::Released(body)) => self.note_hold(views, body.hold_id, revision)?,
-            Some(Body::Expired(body)) => self.note_hold(views, body.hold_id, revision)?,
-            Some(Body::Renewed(body)) => self.note_hold(views, body.hold_id, revision)?,
-            Some(Body::Resized(body)) => self.note_hold(views, body.hold_id, revision)?,
+            Some(Body::Committed(body)) => self.note_hold(views, body.hold_id, revision, false)?,
+            Some(Body::Released(body)) => {
+                self.note_hold(views, body.hold_id, revision, body.after.is_none())?;
+            }
+            Some(Body::Expired(body)) => {
+                self.note_hold(views, body.hold_id, revision, body.after.is_none())?;
+            }
+            Some(Body::Renewed(body)) => self.note_hold(views, body.hold_id, revision, false)?,
+            Some(Body::Resized(body)) => self.note_hold(views, body.hold_id, revision, false)?,
             _ => {}
         }
         Ok(())
@@ -140,7 +148,10 @@ impl Projection for History {
             batch.put_message(&key, &storage::Revisions { steps });
         }
         for (hold, job) in std::mem::take(&mut self.jobs) {
-            batch.put(&job_of_key(hold), job.into_bytes());
+            match job {
+                Some(job) => batch.put(&job_of_key(hold), job.into_bytes()),
+                None => batch.delete(&job_of_key(hold)),
+            }
         }
         Ok(())
     }
@@ -169,7 +180,7 @@ pub fn revisions(
     // The event that made a hold is not kept: it is its number.
     if let Some(made) = made {
         match newest_first {
-            false if from.is_none() => found.insert(0, made),
+            false if from.is_none_or(|from| from < made) => found.insert(0, made),
             true if found.len() < limit && from.is_none_or(|from| from > made) => found.push(made),
             _ => {}
         }

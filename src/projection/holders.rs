@@ -156,9 +156,7 @@ impl Holders {
         if more.is_nothing() {
             return Ok(());
         }
-        // Where the scope is now: it may have moved since the hold was made.
-        let touched = event.touched.iter().find(|touched| touched.scope_id == line.scope_id);
-        let path = touched.map(|touched| touched.scope.as_str());
+        let path = path_of(event, line.scope_id);
         let path = path.ok_or_else(|| Corrupt::new(WHAT, "an event does not touch what it takes from"))?;
         let holder = Holder::of(&held.consumer, &held.actor);
         self.sum(views, amounts_key(line.resource_id, path, &holder))?.add(more);
@@ -196,16 +194,15 @@ impl Holders {
         let Some(mut held) = held else {
             return Ok(());
         };
-        let is_given_back = matches!(event.body, Some(Body::Released(_) | Body::Expired(_)));
         // Only what changes: the scopes of the other lines are not in the event.
         for line in &held.lines {
             let now = lines.iter().find(|now| same(now, line)).map(line_amounts).transpose()?;
-            let (now, mut before) = (now.unwrap_or_default(), line_amounts(line)?);
+            let mut change = now.unwrap_or_default().minus(line_amounts(line)?);
             // What was consumed of a budget stays so, whatever becomes of the hold.
-            if is_given_back && self.budgets.get(&line.resource_id).copied().unwrap_or(false) {
-                before.used = now.used;
+            if self.budgets.get(&line.resource_id).copied().unwrap_or(false) {
+                change.used = change.used.max(Decimal::ZERO);
             }
-            self.add(views, event, &held, line, now.minus(before))?;
+            self.add(views, event, &held, line, change)?;
         }
         for line in lines.iter().filter(|line| !held.lines.iter().any(|before| same(before, line))) {
             self.add(views, event, &held, line, line_amounts(line)?)?;
@@ -260,6 +257,25 @@ impl Holders {
         }
         Ok(())
     }
+}
+
+/// Where a scope is now; it may have moved since a hold was made. What changes in a line need not change
+/// its scope, when another line of the hold changes the other way.
+fn path_of(event: &v1::Event, scope: u32) -> Option<&str> {
+    let after = match &event.body {
+        Some(Body::Committed(body)) => body.after.as_ref(),
+        Some(Body::Released(body)) => body.after.as_ref(),
+        Some(Body::Expired(body)) => body.after.as_ref(),
+        Some(Body::Resized(body)) => body.after.as_ref(),
+        _ => None,
+    };
+    let lines = match &event.body {
+        Some(Body::Reserved(body)) => body.lines.as_slice(),
+        _ => after.map_or(&[][..], |after| after.lines.as_slice()),
+    };
+    let touched = event.touched.iter().map(|touched| (touched.scope_id, touched.scope.as_str()));
+    let named = lines.iter().map(|line| (line.scope_id, line.scope.as_str()));
+    touched.chain(named).find(|(id, _)| *id == scope).map(|(_, path)| path)
 }
 
 fn same(one: &storage::HeldLine, other: &storage::HeldLine) -> bool {

@@ -28,8 +28,9 @@ const PAGE_BYTES: usize = 256 << 10;
 /// … or so many blocks.
 const PAGE_BLOCKS: usize = 512;
 
-/// What was folded is written at the latest when it is so many events.
-const EVENTS_PER_WRITE: u64 = 16_384;
+/// What was folded is written at the latest when it is so many events: what is decided waits while it is
+/// written.
+const EVENTS_PER_WRITE: u64 = 2_048;
 
 /// How far a projection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +101,27 @@ impl Runner {
     /// Has a projection made anew.
     pub fn rebuild(&mut self, name: &'static str) {
         self.asked.insert(name);
+        // Nobody shall read it from now on.
+        for slot in self.slots.iter_mut().filter(|slot| slot.projection.about().name == name) {
+            slot.is_catching_up = true;
+        }
     }
 
     /// Folds a page of events, or writes what was folded: when it is much, or an event up to `wanted`,
     /// for which somebody waits, or it has been long enough (`is_due`).
     pub fn step(&mut self, wanted: Revision, is_due: bool) -> Result<Next, ProjectionError> {
+        let generation = self.journal.generation();
+        if !generation.is_multiple_of(2) {
+            return Ok(Next::Later);
+        }
+        match self.step_within(wanted, is_due) {
+            // What was read was of two generations.
+            Err(_) if self.journal.generation() != generation => Ok(Next::Later),
+            result => result,
+        }
+    }
+
+    fn step_within(&mut self, wanted: Revision, is_due: bool) -> Result<Next, ProjectionError> {
         if self.generation != self.journal.generation() {
             self.load()?;
         }
@@ -142,6 +159,7 @@ impl Runner {
     fn load(&mut self) -> Result<(), ProjectionError> {
         self.generation = self.journal.generation();
         self.unwritten = None;
+        self.asked.clear();
         let store = Arc::clone(self.journal.store());
         for slot in &mut self.slots {
             let about = slot.projection.about();
@@ -153,6 +171,8 @@ impl Runner {
                     slot.projection.load(&views)?;
                 }
                 None => {
+                    (slot.folded, slot.written) = (0, 0);
+                    slot.is_catching_up = true;
                     self.asked.insert(about.name);
                 }
             }
@@ -216,8 +236,20 @@ impl Runner {
             bytes < PAGE_BYTES && page.len() < PAGE_BLOCKS
         })?;
         let result = page.iter().try_for_each(|block| fold_block(&mut here, block));
-        // Blocks of another generation are no part of this one: what was folded is forgotten.
-        if journal.generation() != self.generation { Ok(()) } else { result }
+        if result.is_err() {
+            // What comes next may have been removed before it was folded: then it is made anew.
+            let removed = journal.horizon()?;
+            let behind: Vec<_> = here
+                .iter()
+                .filter(|(_, slot)| slot.folded < removed)
+                .map(|(_, slot)| slot.projection.about().name)
+                .collect();
+            if !behind.is_empty() {
+                behind.into_iter().for_each(|name| self.rebuild(name));
+                return Ok(());
+            }
+        }
+        result
     }
 
     /// Writes what was folded.

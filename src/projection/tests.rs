@@ -182,7 +182,10 @@ impl Story {
                 ..Default::default()
             };
             source.entry(vec![("root", Message::SetQuota(set("memory_gb")))]);
-            source.entry(vec![("root", Message::SetQuota(set("gpu_hours")))]);
+            let mut budget = set("gpu_hours");
+            let limit = v1::Limit { limit: Some(v1::limit::Limit::Amount(format!("{amount}00"))) };
+            budget.policy.as_mut().expect("a policy").limit = Some(limit);
+            source.entry(vec![("root", Message::SetQuota(budget))]);
         }
         Self { random: SmallRng::seed_from_u64(seed), holds: Vec::new() }
     }
@@ -227,7 +230,13 @@ impl Story {
                     amount: self.random.random_range(1..9).to_string(),
                     ..Default::default()
                 };
-                let other = v1::Line { resource: "memory_gb".into(), ..line.clone() };
+                let other = match self.random.random_range(0..3) {
+                    0 => v1::Line { resource: "memory_gb".into(), ..line.clone() },
+                    1 => {
+                        v1::Line { scope: scope.split('/').next().unwrap_or_default().into(), ..line.clone() }
+                    }
+                    _ => v1::Line { scope: "acme".into(), ..line.clone() },
+                };
                 Message::Reserve(v1::ReserveRequest {
                     lines: if self.random.random() { vec![line] } else { vec![line, other] },
                     ttl_ms: self.random.random::<bool>().then_some(600_000),
@@ -497,7 +506,7 @@ fn projections_show_what_happened_whenever_they_were_written_or_restarted() {
                 0 => runner = self::runner(&source),
                 1 => run(&mut runner),
                 2 => source.busy.store(random.next_u64() % 4, Ordering::SeqCst),
-                3 => drop(source.generation.fetch_add(1, Ordering::SeqCst)),
+                3 => drop(source.generation.fetch_add(2, Ordering::SeqCst)),
                 4 => runner.rebuild(all()[random.random_range(0..all().len())].about().name),
                 _ => drop(runner.step(0, random.random_range(0..5) == 0).expect("it folds")),
             }
@@ -505,6 +514,38 @@ fn projections_show_what_happened_whenever_they_were_written_or_restarted() {
         run(&mut runner);
         check(&source);
     }
+}
+
+#[test]
+fn what_changes_in_a_hold_need_not_change_its_scopes() {
+    let source = Source::new();
+    Story::begin(&source, 1);
+    let line = |scope: &str, resource: &str, amount: &str| v1::Line {
+        scope: scope.into(),
+        resource: resource.into(),
+        amount: amount.into(),
+        ..Default::default()
+    };
+    let amount = |scope: &str, resource: &str, amount: &str| v1::HoldAmount {
+        scope: scope.into(),
+        resource: resource.into(),
+        amount: amount.into(),
+    };
+    let reserve =
+        |lines| ("bob", Message::Reserve(v1::ReserveRequest { lines, commit: true, ..Default::default() }));
+    let resize =
+        |hold_id, lines| ("bob", Message::Resize(v1::ResizeRequest { hold_id, lines, ..Default::default() }));
+    // Of a budget nothing is given back.
+    source.entry(vec![reserve(vec![line("beta", "gpu_hours", "5")])]);
+    source.entry(vec![resize(source.head(), vec![amount("beta", "gpu_hours", "3")])]);
+    // One line takes from another.
+    source.entry(vec![reserve(vec![line("acme", "memory_gb", "4"), line("acme/a", "memory_gb", "4")])]);
+    let lines = vec![amount("acme", "memory_gb", "3"), amount("acme/a", "memory_gb", "5")];
+    source.entry(vec![resize(source.head(), lines)]);
+    let resized = source.events().iter().filter(|event| matches!(event.body, Some(Body::Resized(_)))).count();
+    assert_eq!(resized, 2);
+    run(&mut runner(&source));
+    check_holders(&source);
 }
 
 #[test]

@@ -79,6 +79,17 @@ impl Period {
         }
     }
 
+    /// The oldest segment that is kept at a time.
+    fn oldest(self, now: LogTime) -> u64 {
+        let (segment, _) = self.place(now);
+        self.kept().map_or(0, |kept| segment.saturating_sub(kept))
+    }
+
+    /// When the first period begins that is known at a time.
+    pub fn first(self, now: LogTime) -> LogTime {
+        self.start(self.oldest(now), 0)
+    }
+
     /// The segment with a time, and the position of the period in it.
     fn place(self, time: LogTime) -> (u64, u32) {
         let number = time / self.length();
@@ -153,6 +164,8 @@ pub struct Usage {
     heads: BTreeMap<Account, Head>,
     segments: BTreeMap<(Period, u64, Account), BTreeMap<u32, Taken>>,
     now: LogTime,
+    /// The oldest segments that are kept.
+    dropped: BTreeMap<Period, u64>,
 }
 
 impl Usage {
@@ -168,7 +181,11 @@ impl Usage {
             None => read_head(views, account)?,
         };
         let head = Head { at: time, used: decimal(&touched.used)?, held: decimal(&touched.held)? };
-        let opening = before.map_or(Decimal::ZERO, |before| before.taken());
+        // What came before the first event that there is follows from it.
+        let opening = match before {
+            Some(before) => before.taken(),
+            None => head.taken().saturating_sub(change(touched)?),
+        };
         // A policy that changes takes nothing.
         if before.is_none() || opening != head.taken() {
             for period in Period::ALL {
@@ -219,8 +236,9 @@ impl Projection for Usage {
             batch.put_message(&segment_key(period, segment, account), &storage::UsageSegment { periods });
         }
         for period in Period::ALL {
-            let (now, _) = period.place(self.now);
-            if let Some(oldest) = period.kept().and_then(|kept| now.checked_sub(kept)) {
+            let oldest = period.oldest(self.now);
+            // Once for each that is dropped: removing a range costs reads that come later.
+            if self.dropped.insert(period, oldest) != Some(oldest) && oldest > 0 {
                 let from = segment_key(period, 0, (0, 0));
                 batch.delete_range(&from, &segment_key(period, oldest, (0, 0)));
             }
@@ -253,6 +271,15 @@ fn decode(period: &storage::UsagePeriod) -> Result<(u32, Taken), ProjectionError
 
 fn decimal(text: &str) -> Result<Decimal, ProjectionError> {
     Ok(number::parse("an amount", text).map_err(|error| Corrupt::new(WHAT, error))?)
+}
+
+/// By how much an event changed what is taken.
+fn change(touched: &v1::Touched) -> Result<Decimal, ProjectionError> {
+    let changes = [&touched.used_change, &touched.held_change];
+    changes
+        .into_iter()
+        .filter(|change| !change.is_empty())
+        .try_fold(Decimal::ZERO, |sum, change| Ok(sum.saturating_add(decimal(change)?)))
 }
 
 fn read_head(views: &Views<'_>, account: Account) -> Result<Option<Head>, ProjectionError> {
@@ -298,7 +325,8 @@ pub fn series(
     let account = (account.0.0, account.1.0);
     let head = read_head(&views, account)?;
     let length = period.length();
-    let first = from.div_ceil(length);
+    // What is no longer kept is not shown.
+    let first = from.max(period.first(now)) / length;
     let end = to.min(now.saturating_add(1)).div_ceil(length);
     let mut kept: BTreeMap<u64, Taken> = BTreeMap::new();
     let per_segment = period.per_segment();
@@ -316,10 +344,12 @@ pub fn series(
     let mut buckets = Vec::new();
     for number in first..end {
         let start = number * length;
-        let passed = length.min(now.saturating_sub(start).saturating_add(1));
+        let mut passed = length.min(now.saturating_sub(start).saturating_add(1));
         let (peak, area) = match kept.get(&number) {
             Some(period) => {
                 taken = period.last;
+                // An event may have come since `now` was looked at.
+                passed = passed.max(period.until);
                 (period.peak, add(period.area, period.last, passed.saturating_sub(period.until)))
             }
             None => (taken, add(Decimal::ZERO, taken, passed)),
@@ -349,13 +379,4 @@ fn opening_after(
         }
     }
     Ok(head.taken())
-}
-
-/// What is taken of an account: used and held.
-pub fn current(
-    store: &dyn StateStore,
-    account: (ScopeId, ResourceId),
-) -> Result<(Decimal, Decimal), ProjectionError> {
-    let head = read_head(&Views::new(store, ABOUT), (account.0.0, account.1.0))?;
-    Ok(head.map_or_else(Default::default, |head| (head.used, head.held)))
 }

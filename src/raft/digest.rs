@@ -62,7 +62,11 @@ impl Applied {
             // Rows that changed are written first; when something else is being written, later.
             self.checkpoint()?;
             if self.checkpointed()? >= least {
-                return self.digest_of_rows().await;
+                let digested = self.digest_of_rows().await?;
+                // A snapshot may have come in between.
+                if digested.revision >= least {
+                    return Ok(digested);
+                }
             }
             sleep(BUSY).await;
         }

@@ -28,7 +28,7 @@ impl Applied {
         limit: usize,
         open: &mut OpenBlock,
     ) -> Result<Vec<v1::Event>, io::Error> {
-        let mut page = Page { from, limit, events: Vec::new(), bytes: 0 };
+        let mut page = Page { from, limit, events: Vec::new(), bytes: 0, is_ended: false };
         if open.has(from) {
             page.add(&open.block)?;
         }
@@ -68,6 +68,11 @@ pub struct OpenBlock {
 }
 
 impl OpenBlock {
+    /// Forgets it.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn has(&self, revision: Revision) -> bool {
         self.left.contains(&revision)
     }
@@ -78,6 +83,7 @@ struct Page {
     limit: usize,
     events: Vec<v1::Event>,
     bytes: usize,
+    is_ended: bool,
 }
 
 impl Page {
@@ -87,7 +93,7 @@ impl Page {
     }
 
     fn is_full(&self) -> bool {
-        self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
+        self.is_ended || self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
     }
 
     /// Adds what is wanted of a block, and tells what was left. It may have thousands of events: those
@@ -100,7 +106,9 @@ impl Page {
         let first = block::event(first)?.revision;
         let (next, end) = (self.next(), first + records.len() as u64);
         if first > next && !self.events.is_empty() {
-            return Err(Corrupt::new(WHAT, format!("{first} stands where {next} should")));
+            // What lies between was removed, or is missing: whoever asks for it next is told.
+            self.is_ended = true;
+            return Ok(None);
         }
         let passed_over = usize::try_from(next.saturating_sub(first)).unwrap_or(usize::MAX);
         for (record, revision) in records.into_iter().zip(first..).skip(passed_over) {

@@ -72,11 +72,12 @@ impl Identity {
     }
 }
 
-/// What the owner of a store signs with.
-pub fn signing_key(store: &dyn LogStore) -> Result<[u8; 32], IdentityError> {
+/// What the owner of a store signs with; nothing when it never had a key.
+pub fn signing_key(store: &dyn LogStore) -> Result<Option<[u8; 32]>, IdentityError> {
     const WHAT: &str = "the signing key of the node";
-    let bytes = store.get(Space::Meta, keys::SIGNING_KEY)?;
-    let bytes = bytes.ok_or_else(|| Corrupt::new(WHAT, "it is missing"))?;
+    let Some(bytes) = store.get(Space::Meta, keys::SIGNING_KEY)? else {
+        return Ok(None);
+    };
     let secret = local::payload(WHAT, &bytes)?;
-    Ok(secret.try_into().map_err(|_| Corrupt::new(WHAT, "it has not 32 bytes"))?)
+    Ok(Some(secret.try_into().map_err(|_| Corrupt::new(WHAT, "it has not 32 bytes"))?))
 }

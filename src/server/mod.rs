@@ -112,12 +112,16 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
     if !identity.owns(&*log)? {
         newcomer::check(&connections, config.node_id, &members(&config)).await?;
-        identity.claim(&*log, parts.rng.secret()).await?;
     }
-    let signer = NoteSigner::new(
-        note::signer_name(&config.cluster, config.node_id),
-        &raft::identity::signing_key(&*log)?,
-    );
+    let secret = match raft::identity::signing_key(&*log)? {
+        Some(secret) => secret,
+        None => {
+            let secret = parts.rng.secret();
+            identity.claim(&*log, secret).await?;
+            secret
+        }
+    };
+    let signer = NoteSigner::new(note::signer_name(&config.cluster, config.node_id), &secret);
     let applied = Applied::open(state)?;
     let log = Log::open(log)?;
 
@@ -167,6 +171,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     tasks.spawn(report_health(raft.clone(), health));
 
     let result = tokio::select! {
+        // What broke says more than what ended because of it.
+        biased;
         () = stop => Ok(()),
         fault = reports.first() => Err(ServerError::Fault(fault)),
         ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),

@@ -68,7 +68,7 @@ async fn what_is_exported_verifies_and_replays_to_the_state_of_every_node() {
         // A part of it, from the middle to before the end.
         let part = file("part");
         shell.answer(&format!("events export --from 20 --to 50 --form {form} -o {part}")).await;
-        let report = shell.json(&format!("verify {part}{keys}")).await;
+        let report = shell.json(&format!("verify {part} --part{keys}")).await;
         assert_eq!(
             (&report["from_revision"], &report["state_digest"]),
             (&20.into(), &serde_json::Value::Null)

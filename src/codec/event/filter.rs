@@ -139,6 +139,16 @@ impl Filter {
         self.resource.as_ref().is_none_or(|resource| resource.as_str() == name)
     }
 
+    /// The first log time that is wanted; 0 for any.
+    pub fn from_ms(&self) -> u64 {
+        self.from_ms
+    }
+
+    /// Whether nothing at or after a log time is wanted.
+    pub fn is_past(&self, time_ms: u64) -> bool {
+        self.to_ms != 0 && time_ms >= self.to_ms
+    }
+
     /// Whether every event passes.
     pub fn is_all(&self) -> bool {
         *self == Self::default()

@@ -39,6 +39,9 @@ use crate::proto::v1;
 use crate::raft::OpenBlock;
 use crate::raft::state_machine::Progress;
 
+/// How long to wait while everything is replaced by a snapshot.
+const REPLACED: Duration = Duration::from_millis(10);
+
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -169,20 +172,28 @@ impl Node {
     /// Events from exactly this revision on: at most `limit`, fewer when they are large, and none only
     /// when none is there yet. Lets others run before it returns.
     pub async fn events_from(&self, from: Revision, limit: usize) -> Result<Vec<v1::Event>, NoEvents> {
-        let newest = self.newest();
-        let events = {
-            let mut open = self.watches.reading.lock().await;
-            self.parts.applied.events(from, limit, &mut open).map_err(|error| self.unreadable(&error))?
-        };
-        tokio::task::yield_now().await;
-        match events.first() {
-            Some(first) if first.revision == from => return Ok(events),
-            None if from > newest => return Ok(events),
-            _ => {}
-        }
-        match self.compacted_at() {
-            at if from <= at => Err(NoEvents::Compacted { at }),
-            _ => Err(self.unreadable(&format!("revision {from} is missing")).into()),
+        loop {
+            let generation = self.parts.applied.generation();
+            let newest = self.newest();
+            let events = {
+                let mut open = self.watches.reading.lock().await;
+                self.parts.applied.events(from, limit, &mut open)
+            };
+            let at = self.compacted_at();
+            tokio::task::yield_now().await;
+            if self.is_replaced_since(generation) {
+                // What was read, and what is known of it, are not of one store.
+                self.watches.reading.lock().await.clear();
+                tokio::time::sleep(REPLACED).await;
+                continue;
+            }
+            let events = events.map_err(|error| self.unreadable(&error))?;
+            return match events.first() {
+                Some(first) if first.revision == from => Ok(events),
+                None if from > newest => Ok(events),
+                _ if from <= at => Err(NoEvents::Compacted { at }),
+                _ => Err(self.unreadable(&format!("revision {from} is missing")).into()),
+            };
         }
     }
 

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
-
 use crate::codec::event::filter::Filter;
 use crate::codec::view;
 use crate::ledger::HoldId;
@@ -43,14 +41,18 @@ enum Next {
 struct Part {
     snapshot: v1::Snapshot,
     things: usize,
+    bytes: usize,
     looked_at: usize,
 }
 
 impl Part {
     fn is_full(&self) -> bool {
-        self.things >= MOST
-            || self.looked_at >= MOST_LOOKED_AT
-            || self.things > 0 && self.snapshot.encoded_len() >= MOST_BYTES
+        self.things >= MOST || self.looked_at >= MOST_LOOKED_AT || self.bytes >= MOST_BYTES
+    }
+
+    fn count(&mut self, thing: &impl prost::Message) {
+        self.things += 1;
+        self.bytes += thing.encoded_len();
     }
 }
 
@@ -99,8 +101,9 @@ impl Opening {
                             && filter.wants_resource(self.state.resource(line.resource).name.as_str())
                     });
                     if is_wanted {
-                        part.things += 1;
-                        part.snapshot.holds.push(view::hold(&self.state, hold));
+                        let hold = view::hold(&self.state, hold);
+                        part.count(&hold);
+                        part.snapshot.holds.push(hold);
                     }
                 }
             }
@@ -123,14 +126,15 @@ impl Opening {
 
     fn add_scope(&self, part: &mut Part, scope: &Scope, filter: &Filter) {
         part.looked_at += 1;
-        part.things += 1;
-        part.snapshot.scopes.push(view::scope(scope));
+        let message = view::scope(scope);
+        part.count(&message);
+        part.snapshot.scopes.push(message);
         let resources: Vec<ResourceId> = scope.accounts().iter().map(|account| account.resource).collect();
         for resource in resources {
             if filter.wants_resource(self.state.resource(resource).name.as_str())
                 && let Some(quota) = view::quota(&self.state, scope, resource)
             {
-                part.things += 1;
+                part.count(&quota);
                 part.snapshot.quotas.push(quota);
             }
         }
