@@ -206,9 +206,14 @@ impl State {
     /// a row needs is there.
     fn put_back(&mut self, key: RowKey, row: Option<Row>) {
         match (key, row) {
-            (RowKey::Ledger, Some(Row::Ledger { revision, time, next_scope, .. })) => {
+            (
+                RowKey::Ledger,
+                Some(Row::Ledger { revision, time, next_scope, compacted_at, request_floor: _ }),
+            ) => {
+                // Requests are remembered when nothing is taken back any more.
                 self.revision = revision;
                 self.time = time;
+                self.compacted_at = compacted_at;
                 self.scopes.truncate(next_scope.0 as usize);
             }
             (RowKey::Resource(_), None) => {

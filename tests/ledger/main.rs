@@ -16,6 +16,7 @@
 //! scope PATH [kind=NAME] [label.KEY=VALUE …] [schema=KIND/KIND…|free] [child_policy=each|sum|unchecked]
 //! update_scope PATH [label.KEY=VALUE …|labels=none] [schema=…] [child_policy=…]
 //! move_scope PATH NEW_PATH [force]
+//! compact REVISION                  lets go of the events up to it
 //! delete_scope PATH [recursive]
 //! resource NAME unit=TEXT decimals=N kind=capacity|budget
 //! quota PATH RESOURCE LIMIT [TERM …] [effective_in=DURATION] [if_version=N]
@@ -156,6 +157,7 @@ scripts! {
     a_quota_is_deleted_and_its_counters_go_on: "delete_quota",
     a_scope_drifts_from_its_template: "drift",
     the_largest_holders_are_known: "holders",
+    the_oldest_events_are_let_go: "compact",
 }
 
 #[test]

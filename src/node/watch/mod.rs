@@ -19,10 +19,12 @@ mod watcher;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use self::opening::Opening;
 use self::tail::Tail;
@@ -35,9 +37,13 @@ use super::Node;
 use crate::codec::event::filter::Filter;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
+use crate::ledger::State;
 use crate::proto::v1;
 use crate::raft::OpenBlock;
 use crate::raft::state_machine::Progress;
+
+/// How old the state may be with which a watch begins.
+const SHARED: Duration = Duration::from_secs(10);
 
 /// How long to wait while everything is replaced by a snapshot.
 const REPLACED: Duration = Duration::from_millis(10);
@@ -49,7 +55,7 @@ pub enum Start {
     Revision(Revision),
     /// After everything that was acknowledged before the call.
     Now,
-    /// With the state that shows everything that was acknowledged before the call.
+    /// With the state as it is, or was some seconds ago.
     Snapshot,
 }
 
@@ -95,6 +101,8 @@ pub(super) struct Watches {
     /// Whoever reads pages from the disk takes turns: a page takes a thread of the runtime for some
     /// milliseconds, and Raft needs the others.
     reading: tokio::sync::Mutex<OpenBlock>,
+    /// The state with which watches began last, and when it was made.
+    shared: tokio::sync::Mutex<Option<(Instant, Weak<State>)>>,
 }
 
 /// How far watchers were told to look.
@@ -114,6 +122,7 @@ impl Watches {
             tail: Mutex::new(Tail::after(progress.revision)),
             head: watch::Sender::new(head),
             reading: Default::default(),
+            shared: Default::default(),
         }
     }
 
@@ -131,7 +140,7 @@ impl Node {
                 self.newest()
             }
             Start::Snapshot => {
-                let opening = Opening::new(self.frozen(deadline).await?);
+                let opening = Opening::new(self.opening_state(deadline).await?);
                 return Ok(Watcher::opened(Arc::clone(self), opening, wanted));
             }
             Start::Revision(from) => {
@@ -141,6 +150,23 @@ impl Node {
             }
         };
         Ok(Watcher::new(Arc::clone(self), seen, wanted))
+    }
+
+    /// A state to begin with. It need not be the newest, since every event after it follows: many who
+    /// begin at once share one.
+    async fn opening_state(&self, deadline: Instant) -> Result<Arc<State>, Error> {
+        let Ok(mut shared) = timeout_at(deadline, self.watches.shared.lock()).await else {
+            return Err(Error::unavailable("other watches are waiting for the state; try again later"));
+        };
+        if let Some((made, state)) = &*shared
+            && made.elapsed() < SHARED
+            && let Some(state) = state.upgrade()
+        {
+            return Ok(state);
+        }
+        let state = self.frozen(deadline).await?;
+        *shared = Some((Instant::now(), Arc::downgrade(&state)));
+        Ok(state)
     }
 
     /// Ends all watches, and those that begin from now on.
