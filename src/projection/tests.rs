@@ -235,7 +235,8 @@ impl Story {
                     1 => {
                         v1::Line { scope: scope.split('/').next().unwrap_or_default().into(), ..line.clone() }
                     }
-                    _ => v1::Line { scope: "acme".into(), ..line.clone() },
+                    _ if scope.starts_with("acme") => v1::Line { scope: "acme/ab".into(), ..line.clone() },
+                    _ => line.clone(),
                 };
                 Message::Reserve(v1::ReserveRequest {
                     lines: if self.random.random() { vec![line] } else { vec![line, other] },

@@ -25,8 +25,12 @@ use super::world::*;
 
 /// What a ledger and the model must agree on, of the rows of the ledger.
 pub fn seen(state: &State, rows: &[Row]) -> (World, Counters) {
-    let mut world = World { revision: state.revision(),
-        compacted_at: state.compacted_at(), time: state.time(), ..World::default() };
+    let mut world = World {
+        revision: state.revision(),
+        compacted_at: state.compacted_at(),
+        time: state.time(),
+        ..World::default()
+    };
     let mut counters = Counters::new();
     for row in rows {
         match row {

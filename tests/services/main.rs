@@ -1,5 +1,6 @@
 //! The services of one node, over real sockets: what its answers say.
 
+mod usage;
 mod watch;
 
 use std::sync::Arc;
