@@ -22,6 +22,9 @@ const PAGE_BYTES: usize = 256 << 10;
 /// How long to rest then: some megabytes a second are read.
 const REST: Duration = Duration::from_millis(50);
 
+/// How long to rest when there is nothing to compare with yet.
+const SHORT_REST: Duration = Duration::from_secs(1);
+
 /// How long to rest when everything was read.
 const LONG_REST: Duration = Duration::from_secs(600);
 
@@ -34,6 +37,7 @@ pub(super) async fn run(node: Weak<Node>) {
                 after = checked;
                 REST
             }
+            Ok(None) if after == 0 => SHORT_REST,
             Ok(None) => {
                 after = 0;
                 LONG_REST

@@ -171,6 +171,13 @@ async fn a_node_with_a_changed_event_finds_it_and_stops() {
     let mut cluster = Cluster::of_three().await;
     story(&mut cluster).await;
     let node = cluster.follower().await;
+    // The tree knows the event as it was.
+    let client = cluster.nodes[node].client();
+    eventually("the tree is written", async || {
+        let projections = client.list_projections().await.ok()?.projections;
+        projections.iter().any(|shown| shown.name == "proofs" && shown.revision > 3).then_some(())
+    })
+    .await;
     cluster.nodes[node].stop("TERM").await;
     tamper(&cluster.nodes[node], change_an_event).await;
     let finished = cluster.nodes[node].fails().await;

@@ -132,7 +132,7 @@ async fn who_takes_what_when_and_what_was_denied_is_known_at_once_and_made_anew(
             let rebuilt = bench.query.rebuild_projection(request).await;
             match projection.name.as_str() {
                 "tree" | "view" => {
-                    assert_eq!(rebuilt.expect_err("in the state").code(), Code::InvalidArgument)
+                    assert_eq!(rebuilt.expect_err("in the state").code(), Code::InvalidArgument);
                 }
                 _ => drop(rebuilt.expect("it begins")),
             }
@@ -157,7 +157,7 @@ async fn a_node_proves_its_events_also_while_the_tree_is_made_anew() {
     use v1::get_proof_request::Of;
     let mut bench = Bench::new().await;
     for round in 0..20 {
-        bench.ledger.reserve(reserve("9")).await.ok();
+        drop(bench.ledger.reserve(reserve("9")).await);
         let checkpoint =
             bench.events.get_checkpoint(v1::GetCheckpointRequest {}).await.expect("a checkpoint");
         let checkpoint = checkpoint.into_inner();
