@@ -128,13 +128,17 @@ impl Node {
             (state.revision(), state.time())
         };
         let mut told = String::new();
+        let mut unreadable = None;
         if digest {
             match self.parts.applied.digest(revision).await {
                 Ok(digested) => {
                     (revision, time) = (digested.revision, digested.time);
                     told = digested.digest.to_string();
                 }
-                Err(error) => self.parts.faults.report(format!("read the state: {error}")),
+                Err(error) => {
+                    unreadable = Some(format!("its state cannot be read, it stops: {error}"));
+                    self.parts.faults.report(format!("read the state: {error}"));
+                }
             }
         }
         let id = self.parts.id;
@@ -162,7 +166,7 @@ impl Node {
             digest: told,
             voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            problem: fault.or(refused).unwrap_or_default(),
+            problem: fault.or(unreadable).or(refused).unwrap_or_default(),
             clock_ms: self.clock_ms(),
             clock_refused,
             verifier_key: self.verifier_key(),

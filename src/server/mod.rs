@@ -175,8 +175,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         biased;
         () = stop => Ok(()),
         fault = reports.first() => Err(ServerError::Fault(fault)),
-        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
+        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = checkpoint::run(
             &applied,
             Duration::from_millis(config.raft.checkpoint_interval_ms),

@@ -4,10 +4,8 @@
 //! Knows nothing of the traits of a store, nor of tokio: it says how long something takes, and
 //! others wait.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -15,20 +13,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::medium::Lost;
+use super::medium::Medium;
+use super::medium::Table;
+use super::medium::Tables;
+use super::medium::table;
+use super::random::SplitMix;
 use crate::store::Batch;
 use crate::store::Done;
 use crate::store::Durability;
 use crate::store::LOG_SPACES;
-use crate::store::Op;
 use crate::store::STATE_SPACES;
 use crate::store::Space;
 use crate::store::StoreError;
-
-/// The content of one space.
-pub(super) type Table = BTreeMap<Vec<u8>, Bytes>;
-
-/// The content of a store. A table is copied only when one that is shared is written to.
-pub(super) type Tables = BTreeMap<Space, Arc<Table>>;
 
 /// One life of the node on the disk: from an open to the next crash or open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +51,25 @@ pub(super) struct Flush {
     pub(super) latency: Duration,
 }
 
+/// What is wrong with a disk, until it is repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// Nothing can be written: there is no space left.
+    Full,
+    /// What is written reaches the disk or does not, and a sync reports an I/O error.
+    SyncFails,
+}
+
+impl Defect {
+    fn error(self, action: &'static str) -> StoreError {
+        let problem = match self {
+            Self::Full => "no space left on device",
+            Self::SyncFails => "input/output error",
+        };
+        StoreError::new(action, problem)
+    }
+}
+
 /// A disk that outlives the processes using it.
 pub struct Disk {
     inner: Mutex<Inner>,
@@ -63,6 +79,9 @@ struct Inner {
     random: SplitMix,
     /// How many times longer a sync takes than usual.
     slowness: u32,
+    defect: Option<Defect>,
+    /// How often somebody was told of a defect.
+    errors: u64,
     process: ProcessId,
     log: Medium,
     state: Medium,
@@ -80,6 +99,8 @@ impl Disk {
             inner: Mutex::new(Inner {
                 random: SplitMix(seed),
                 slowness: 1,
+                defect: None,
+                errors: 0,
                 process: ProcessId(0),
                 log: Medium::new("append to the log", &LOG_SPACES),
                 state: Medium::new("write the state", &STATE_SPACES),
@@ -96,9 +117,56 @@ impl Disk {
         self.lock().slowness = times;
     }
 
+    /// Something is wrong with the disk from now on, or nothing is any more. Returns what was before.
+    pub fn set_defect(&self, defect: Option<Defect>) -> Option<Defect> {
+        std::mem::replace(&mut self.lock().defect, defect)
+    }
+
+    /// How many operations have failed because of a defect.
+    pub fn errors(&self) -> u64 {
+        self.lock().errors
+    }
+
+    /// Flips one bit of what is durable, wherever it happens to be: nobody is told. Says where, unless
+    /// there is nothing yet.
+    pub fn flip_bit(&self) -> Option<String> {
+        let mut inner = self.lock();
+        let Inner { random, log, state, .. } = &mut *inner;
+        let media = if random.below(2) == 0 { [log, state] } else { [state, log] };
+        media.into_iter().find_map(|medium| medium.flip_bit(random))
+    }
+
+    /// The disk is replaced by an empty one. The process that had it open is dead.
+    pub fn replace(&self) {
+        let mut inner = self.lock();
+        let queue = inner.end_process();
+        inner.log = Medium::new(inner.log.writing, &LOG_SPACES);
+        inner.state = Medium::new(inner.state.writing, &STATE_SPACES);
+        drop(inner);
+        drop(queue);
+    }
+
+    /// What is on the disk, seen from outside, for those who judge: also what was not synced. Of the
+    /// space that both stores have it is that of the log.
+    pub fn content(&self, space: Space) -> Vec<(Vec<u8>, Bytes)> {
+        let inner = self.lock();
+        let medium = if LOG_SPACES.contains(&space) { &inner.log } else { &inner.state };
+        let table = table("look at the disk", &medium.visible, space).expect("every space is on a disk");
+        table.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The same of what is durable.
+    pub fn durable(&self, space: Space) -> Vec<(Vec<u8>, Bytes)> {
+        let inner = self.lock();
+        let medium = if LOG_SPACES.contains(&space) { &inner.log } else { &inner.state };
+        let table = table("look at the disk", &medium.durable, space).expect("every space is on a disk");
+        table.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// The power fails. Of what was not synced a random prefix is kept; the process that has the
-    /// disk open is dead, and nobody is told of its batches.
-    pub fn crash(&self) {
+    /// disk open is dead, and nobody is told of its batches. Says what was lost of the log and of the
+    /// state.
+    pub fn crash(&self) -> [Lost; 2] {
         let mut inner = self.lock();
         let failed = inner.log_failure.is_some();
         let queue = inner.end_process();
@@ -109,11 +177,11 @@ impl Disk {
                 break;
             }
         }
-        log.lose_power(random);
-        state.lose_power(random);
+        let lost = [log.lose_power(random), state.lose_power(random)];
         // Callbacks that are dropped may do anything, also use the disk.
         drop(inner);
         drop(queue);
+        lost
     }
 
     pub(super) fn start_process(&self) -> ProcessId {
@@ -159,40 +227,52 @@ impl Disk {
         let Ok(mut inner) = self.enter("append to the log", process) else {
             return Vec::new();
         };
+        let full = inner.meet(Defect::Full, "append to the log").err();
+        let failed = group.latency.and_then(|_| inner.meet(Defect::SyncFails, "sync the log").err());
         let Inner { log, queue, log_failure, .. } = &mut *inner;
         let mut results = Vec::with_capacity(group.count);
         for Queued { batch, done, .. } in queue.drain(..group.count) {
-            let result = match log_failure {
-                Some(error) => Err(error.clone()),
-                None => log.write(batch),
+            let result = match (log_failure.clone(), full.clone(), failed.clone()) {
+                (Some(error), ..) | (None, Some(error), _) => Err(error),
+                // What was written before a sync that fails may be there or not.
+                (None, None, Some(error)) => log.write(batch).and(Err(error)),
+                (None, None, None) => log.write(batch),
             };
             if let Err(error) = &result {
                 *log_failure = Some(error.clone());
             }
             results.push((done, result));
         }
-        if group.latency.is_some() {
+        if group.latency.is_some() && log_failure.is_none() {
             log.sync(log.written);
         }
         results
     }
 
     pub(super) fn write_state(&self, process: ProcessId, batch: Batch) -> Result<(), StoreError> {
-        self.enter("write the state", process)?.state.write(batch)
+        let mut inner = self.enter("write the state", process)?;
+        inner.meet(Defect::Full, "write the state")?;
+        inner.state.write(batch)
     }
 
     pub(super) fn start_flush(&self, process: ProcessId) -> Result<Flush, StoreError> {
         let mut inner = self.enter("flush the state", process)?;
+        inner.meet(Defect::Full, "flush the state")?;
         Ok(Flush { upto: inner.state.written, latency: inner.sync_latency() })
     }
 
     pub(super) fn finish_flush(&self, process: ProcessId, flush: &Flush) -> Result<(), StoreError> {
-        self.enter("flush the state", process)?.state.sync(flush.upto);
+        let mut inner = self.enter("flush the state", process)?;
+        inner.meet(Defect::SyncFails, "flush the state")?;
+        inner.state.sync(flush.upto);
         Ok(())
     }
 
     pub(super) fn replace_state(&self, process: ProcessId, tables: Tables) -> Result<(), StoreError> {
-        self.enter("install a snapshot", process)?.state.replace(tables);
+        let mut inner = self.enter("install a snapshot", process)?;
+        inner.meet(Defect::Full, "install a snapshot")?;
+        inner.meet(Defect::SyncFails, "install a snapshot")?;
+        inner.state.replace(tables);
         Ok(())
     }
 
@@ -229,6 +309,15 @@ impl fmt::Debug for Disk {
 }
 
 impl Inner {
+    /// Fails when the disk has this defect.
+    fn meet(&mut self, defect: Defect, action: &'static str) -> Result<(), StoreError> {
+        if self.defect != Some(defect) {
+            return Ok(());
+        }
+        self.errors += 1;
+        Err(defect.error(action))
+    }
+
     fn sync_latency(&mut self) -> Duration {
         Duration::from_micros(200 + self.random.below(2_800)) * self.slowness
     }
@@ -239,112 +328,5 @@ impl Inner {
         self.writing = false;
         self.log_failure = None;
         std::mem::take(&mut self.queue)
-    }
-}
-
-/// What one store has on the disk.
-struct Medium {
-    writing: &'static str,
-    visible: Tables,
-    durable: Tables,
-    /// The visible batches that are not durable, in order.
-    unsynced: VecDeque<Batch>,
-    /// How many batches were ever written, those in `unsynced` included.
-    written: u64,
-}
-
-impl Medium {
-    fn new(writing: &'static str, spaces: &[Space]) -> Self {
-        let empty: Tables = spaces.iter().map(|&space| (space, Arc::default())).collect();
-        Self { writing, visible: empty.clone(), durable: empty, unsynced: VecDeque::new(), written: 0 }
-    }
-
-    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
-        for op in &batch.ops {
-            let (Op::Put(space, ..) | Op::Delete(space, ..) | Op::DeleteRange(space, ..)) = op;
-            table(self.writing, &self.visible, *space)?;
-        }
-        apply(&mut self.visible, &batch);
-        self.unsynced.push_back(batch);
-        self.written += 1;
-        Ok(())
-    }
-
-    /// Makes the first `upto` batches ever written durable, as far as they are not yet.
-    fn sync(&mut self, upto: u64) {
-        while self.written - (self.unsynced.len() as u64) < upto {
-            let batch = self.unsynced.pop_front().expect("a batch is counted when it is put there");
-            apply(&mut self.durable, &batch);
-        }
-    }
-
-    fn lose_power(&mut self, random: &mut SplitMix) {
-        let kept = random.below(self.unsynced.len() as u64 + 1);
-        let synced = self.written - self.unsynced.len() as u64;
-        self.sync(synced + kept);
-        self.unsynced.clear();
-        self.visible = self.durable.clone();
-    }
-
-    fn replace(&mut self, tables: Tables) {
-        self.unsynced.clear();
-        self.visible = tables.clone();
-        self.durable = tables;
-    }
-}
-
-/// Applies a batch whose spaces are known to be there.
-fn apply(tables: &mut Tables, batch: &Batch) {
-    for op in &batch.ops {
-        let (Op::Put(space, ..) | Op::Delete(space, ..) | Op::DeleteRange(space, ..)) = op;
-        let table = tables.get_mut(space).expect("the spaces of a batch are checked when it is written");
-        let table = Arc::make_mut(table);
-        match op {
-            Op::Put(_, key, value) => {
-                table.insert(key.clone(), value.clone());
-            }
-            Op::Delete(_, key) => {
-                table.remove(key);
-            }
-            Op::DeleteRange(_, from, to) => {
-                let doomed: Vec<Vec<u8>> = range(table, from, to).map(|(key, _)| key.clone()).collect();
-                for key in doomed {
-                    table.remove(&key);
-                }
-            }
-        }
-    }
-}
-
-/// `from..to` in ascending order; nothing when the range is the wrong way round.
-pub(super) fn range<'a>(
-    table: &'a Table,
-    from: &[u8],
-    to: &[u8],
-) -> impl DoubleEndedIterator<Item = (&'a Vec<u8>, &'a Bytes)> {
-    let to = to.max(from);
-    table.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)))
-}
-
-fn table(action: &'static str, tables: &Tables, space: Space) -> Result<Arc<Table>, StoreError> {
-    let found = tables.get(&space).cloned();
-    found.ok_or_else(|| StoreError::new(action, format!("there is no space {space:?}")))
-}
-
-/// Random numbers (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number in `0..bound`. The bias of the remainder is far below what a simulation sees.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

@@ -5,16 +5,20 @@
 //! simulation moves as it likes. Knows nothing of files, nor of when a node crashes.
 
 mod disk;
+mod medium;
+mod random;
 mod snapshot;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::disk::Defect;
 pub use self::disk::Disk;
 use self::disk::ProcessId;
 use self::disk::Queued;
-use self::disk::Table;
+pub use self::medium::Lost;
+use self::medium::Table;
 use self::snapshot::MemorySnapshot;
 use self::snapshot::Receiver;
 use self::snapshot::Sealed;
@@ -174,7 +178,7 @@ impl StateStore for SimulatedState {
 }
 
 fn visit_range(table: &Table, from: &[u8], to: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
-    for (key, value) in disk::range(table, from, to) {
+    for (key, value) in medium::range(table, from, to) {
         if !visit(key, value) {
             return;
         }
@@ -182,6 +186,6 @@ fn visit_range(table: &Table, from: &[u8], to: &[u8], visit: &mut dyn FnMut(&[u8
 }
 
 fn last_of(table: &Table, from: &[u8], to: &[u8]) -> Option<(Bytes, Bytes)> {
-    let (key, value) = disk::range(table, from, to).next_back()?;
+    let (key, value) = medium::range(table, from, to).next_back()?;
     Some((Bytes::copy_from_slice(key), value.clone()))
 }

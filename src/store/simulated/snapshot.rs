@@ -10,8 +10,8 @@ use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
 
-use super::disk::Table;
-use super::disk::Tables;
+use super::medium::Table;
+use super::medium::Tables;
 use crate::store::Received;
 use crate::store::STATE_SPACES;
 use crate::store::Snapshot;

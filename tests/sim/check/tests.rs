@@ -1,13 +1,17 @@
 //! The checks fail when they should.
 
+use std::time::Duration;
+
 use quorate::client::v1;
+use quorate::client::v1::rejection::Reason;
+use uuid::Uuid;
 
 use super::*;
 use crate::quotas::CHANGED;
 use crate::quotas::CLOCKED;
 use crate::quotas::RESOURCE;
 use crate::quotas::amount;
-use crate::workload::Asked;
+use crate::workload::Told;
 
 /// Events as the ledger would make them, and the clients they belong to.
 #[derive(Default)]
@@ -34,7 +38,8 @@ impl Run {
         let time = Duration::from_millis(number * 10);
         let request_id = Uuid::from_u128(u128::from(number));
         let returned = time + Duration::from_millis(5);
-        self.history.push(Operation { request_id, asked, told, invoked: time, returned });
+        let actor = "client-1";
+        self.history.push(Operation { request_id, actor, asked, told, invoked: time, returned });
         let touched = counters.iter().map(|(scope, used, held)| v1::Touched {
             scope: (*scope).to_owned(),
             resource: RESOURCE.to_owned(),
@@ -46,6 +51,7 @@ impl Run {
             revision: number,
             log_time_ms: last.max(number * 100),
             request_id: request_id.to_string(),
+            actor: actor.to_owned(),
             touched: touched.collect(),
             body: Some(body),
             ..Default::default()
@@ -211,6 +217,8 @@ fn every_kind_of_wrong_is_caught() {
         "not what happened",
     );
     assert_caught(|run| run.history[0].told = Told::Denied, "not what happened");
+    assert_caught(|run| run.history[0].told = Told::Rejected { revision: 1 }, "not what happened");
+    assert_caught(|run| run.events[0].actor = "mallory".to_owned(), "it must be client-1's");
     assert_caught(|run| run.history[3].invoked = Duration::from_secs(1), "comes after it");
     assert_caught(|run| run.reserve(5, &[]), "granted over");
     assert_caught(|run| run.deny(4), "there was room");
@@ -270,18 +278,4 @@ fn a_change_that_is_not_made_or_not_the_one_that_was_asked_for_is_caught() {
         },
         "there was room",
     );
-}
-
-#[test]
-fn nodes_that_disagree_are_caught() {
-    let status = |node_id, digest: &str| NodeStatus {
-        member: Some(v1::Member { node_id, ..Default::default() }),
-        revision: 4,
-        digest: digest.to_owned(),
-        ..Default::default()
-    };
-    let mut seen = Observations::default();
-    assert_eq!(seen.add(&status(1, "a")), Ok(()));
-    assert_eq!(seen.add(&status(2, "a")), Ok(()));
-    assert!(seen.add(&status(3, "b")).is_err(), "two digests at one revision");
 }

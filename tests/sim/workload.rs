@@ -24,8 +24,7 @@ use rand::rngs::SmallRng;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::cluster::NODES;
-use crate::net::channel;
+use crate::net::channels;
 use crate::quotas;
 use crate::quotas::CHANGED;
 use crate::quotas::CHANGED_TO;
@@ -35,6 +34,7 @@ use crate::quotas::LENT;
 use crate::quotas::RESOURCE;
 use crate::quotas::ROOT;
 use crate::quotas::SCOPES;
+use crate::shape::Shape;
 use crate::trace;
 
 /// The most that one reservation asks for.
@@ -80,6 +80,8 @@ pub enum Asked {
         limit: u64,
         at_ms: u64,
     },
+    /// Something of trees that have nothing to do with all this.
+    Elsewhere,
 }
 
 /// What it was told.
@@ -94,12 +96,17 @@ pub enum Told {
     Closed,
     /// The time was past, or another override was there.
     TooLate,
+    /// For whatever reason.
+    Rejected {
+        revision: u64,
+    },
 }
 
 /// One command from the first time it was sent until its answer.
 #[derive(Debug, Clone)]
 pub struct Operation {
     pub request_id: Uuid,
+    pub actor: &'static str,
     pub asked: Asked,
     pub told: Told,
     pub invoked: Duration,
@@ -118,16 +125,20 @@ pub fn now() -> Duration {
 pub struct User {
     name: &'static str,
     client: Client,
+    /// Begins at another node.
+    other: Client,
+    /// How many of a hundred commands go to both at once.
+    twice: u32,
     random: SmallRng,
     history: History,
+    pause_ms: std::ops::Range<u64>,
     held: Vec<u64>,
     committed: Vec<u64>,
 }
 
 impl User {
     /// Must be made on the simulated host on which it is used.
-    pub fn new(name: &'static str, seed: u64, history: History) -> Self {
-        let channels = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
+    pub fn new(name: &'static str, seed: u64, nodes: &[usize], shape: &Shape, history: History) -> Self {
         let options = ClientOptions {
             actor: Some(name.to_owned()),
             reason: None,
@@ -135,9 +146,24 @@ impl User {
             try_timeout: Duration::from_millis(700),
             seed: Some(seed),
         };
-        let client = Client::from_channels(channels.into(), options).expect("the options are right");
+        let client = |nodes| Client::from_channels(nodes, options.clone()).expect("the options are right");
+        let mut elsewhere = channels(nodes);
+        elsewhere.rotate_left(1 + usize::try_from(seed).expect("a small number") % (nodes.len() - 1));
+        let (client, other) = (client(channels(nodes)), client(elsewhere));
         let random = SmallRng::seed_from_u64(seed);
-        Self { name, client, random, history, held: Vec::new(), committed: Vec::new() }
+        let pause_ms = shape.pause_ms.clone();
+        let twice = shape.twice;
+        Self {
+            name,
+            client,
+            other,
+            twice,
+            random,
+            history,
+            pause_ms,
+            held: Vec::new(),
+            committed: Vec::new(),
+        }
     }
 
     /// Makes the scopes and quotas.
@@ -195,7 +221,7 @@ impl User {
                     }
                 }
             }
-            let pause = self.random.random_range(5..60);
+            let pause = self.random.random_range(self.pause_ms.clone());
             sleep(Duration::from_millis(pause)).await;
         }
     }
@@ -341,30 +367,52 @@ impl User {
         let request_id = self.request_id();
         let invoked = now();
         trace::line(format_args!("{} asks {asked:?} {request_id}", self.name));
+        let twice = self.random.random_range(0..100) < self.twice;
         let told = loop {
-            match send(&self.client, request_id).await {
-                Ok(told) => break told,
-                Err(ClientError::Rejected { rejection: Some(rejection), .. }) => match rejection.reason {
-                    Some(Reason::Denied(_)) => break Told::Denied,
-                    Some(Reason::HoldClosed(_)) => break Told::Closed,
-                    Some(Reason::ScheduleConflict(_)) => break Told::TooLate,
-                    // That the end is past the ledger says: it stands in the events.
-                    Some(Reason::Malformed(found)) if found.field.ends_with("_ms") => break Told::TooLate,
-                    reason => panic!("{}: {asked:?} {request_id}: {reason:?}", self.name),
-                },
-                Err(error @ (ClientError::Unknown { .. } | ClientError::Unavailable { .. })) => {
-                    trace::line(format_args!("{} {request_id}: {error}", self.name));
-                    sleep(PAUSE).await;
+            let told = if twice {
+                let (one, other) = (send(&self.client, request_id), send(&self.other, request_id));
+                let (one, other) = futures_util::future::join(one, other).await;
+                let (one, other) = (self.told(&asked, request_id, one), self.told(&asked, request_id, other));
+                if let (Some(one), Some(other)) = (&one, &other) {
+                    assert_eq!(one, other, "{}: {asked:?} {request_id} has two answers", self.name);
                 }
-                // Nobody else touches the holds of this client.
-                Err(error) => panic!("{}: {asked:?} {request_id}: {error:?}", self.name),
+                one.or(other)
+            } else {
+                let told = send(&self.client, request_id).await;
+                self.told(&asked, request_id, told)
+            };
+            match told {
+                Some(told) => break told,
+                None => sleep(PAUSE).await,
             }
         };
         trace::line(format_args!("{} is told {told:?} {request_id}", self.name));
         let returned = now();
-        let operation = Operation { request_id, asked, told: told.clone(), invoked, returned };
+        let actor = self.name;
+        let operation = Operation { request_id, actor, asked, told: told.clone(), invoked, returned };
         self.history.borrow_mut().push(operation);
         told
+    }
+
+    /// What an answer means; `None` when it is not known.
+    fn told(&self, asked: &Asked, request_id: Uuid, answer: Result<Told, ClientError>) -> Option<Told> {
+        match answer {
+            Ok(told) => Some(told),
+            Err(ClientError::Rejected { rejection: Some(rejection), .. }) => match rejection.reason {
+                Some(Reason::Denied(_)) => Some(Told::Denied),
+                Some(Reason::HoldClosed(_)) => Some(Told::Closed),
+                Some(Reason::ScheduleConflict(_)) => Some(Told::TooLate),
+                // That the end is past the ledger says: it stands in the events.
+                Some(Reason::Malformed(found)) if found.field.ends_with("_ms") => Some(Told::TooLate),
+                reason => panic!("{}: {asked:?} {request_id}: {reason:?}", self.name),
+            },
+            Err(error @ (ClientError::Unknown { .. } | ClientError::Unavailable { .. })) => {
+                trace::line(format_args!("{} {request_id}: {error}", self.name));
+                None
+            }
+            // Nobody else touches the holds of this client.
+            Err(error) => panic!("{}: {asked:?} {request_id}: {error:?}", self.name),
+        }
     }
 
     fn request_id(&mut self) -> Uuid {

@@ -100,7 +100,7 @@ impl Run {
         event.request_id = request_id.to_string();
         let told = Told::Granted { revision: event.revision, hold: None };
         let (invoked, returned) = (ms(time), ms(time + 100));
-        self.history.push(Operation { request_id, asked, told, invoked, returned });
+        self.history.push(Operation { request_id, actor: "client-1", asked, told, invoked, returned });
     }
 
     /// The last event left so much taken.

@@ -14,6 +14,7 @@ use quorate::client::v1::scheduled::Plan;
 use crate::check::Verdict;
 use crate::check::clock::Clock;
 use crate::check::clock::Turn;
+use crate::check::elsewhere;
 use crate::quotas::CLOCKED;
 use crate::workload::Asked;
 use crate::workload::Operation;
@@ -67,8 +68,12 @@ pub struct End {
 pub fn deadlines(events: &[Event], asked: &BTreeMap<String, &Operation>) -> Result<Vec<Deadline>, String> {
     let mut walk =
         Walk { pending: BTreeMap::new(), clocks: Clock::all(), ended: Vec::new(), entry: Entry::default() };
+    let elsewhere = elsewhere(events, asked);
     for event in events {
         walk.entry.enter(event);
+        if elsewhere.contains(&event.revision) {
+            continue;
+        }
         let asked = asked.get(&event.request_id).map(|operation| &operation.asked);
         walk.step(event, asked).map_err(|problem| format!("revision {}: {problem}", event.revision))?;
     }

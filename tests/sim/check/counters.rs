@@ -59,7 +59,7 @@ impl Ledger {
         let no_hold = || format!("revision {}: no such hold: {operation:?}", event.revision);
         match (&operation.asked, &event.body) {
             // When they end is looked at in `deadlines`.
-            (Asked::Setup | Asked::Override { .. } | Asked::Lend { .. }, _) => {}
+            (Asked::Setup | Asked::Override { .. } | Asked::Lend { .. } | Asked::Elsewhere, _) => {}
             (Asked::Change { limit, .. }, Some(Body::QuotaSet(_))) => self.changed = *limit,
             (Asked::Change { .. }, Some(Body::QuotaScheduled(_))) => {}
             (Asked::Change { .. }, Some(Body::Rejected(_))) if operation.told == Told::TooLate => {}

@@ -27,7 +27,7 @@ use tokio::time::sleep;
 use tonic::Code;
 
 use crate::cluster::EPOCH;
-use crate::cluster::NODES;
+use crate::cluster::HOSTS;
 use crate::trace;
 use crate::workload::History;
 use crate::workload::Told;
@@ -86,7 +86,7 @@ pub type Replies = Rc<RefCell<Vec<Reply>>>;
 
 /// Someone who reads.
 pub struct Reader {
-    nodes: [Client; NODES.len()],
+    nodes: Vec<Client>,
     random: SmallRng,
     history: History,
     replies: Replies,
@@ -95,17 +95,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Must be made on the simulated host on which it is used; `node` makes a client of one node.
-    pub fn new(seed: u64, node: fn(&'static str) -> Client, history: History, replies: Replies) -> Self {
+    /// Must be made on the simulated host on which it is used; `nodes` are clients of one node each.
+    pub fn new(seed: u64, nodes: Vec<Client>, history: History, replies: Replies) -> Self {
         let random = SmallRng::seed_from_u64(seed);
-        Self { nodes: NODES.map(|(_, address)| node(address)), random, history, replies, next: None }
+        Self { nodes, random, history, replies, next: None }
     }
 
     /// Asks one question and pauses.
     pub async fn ask(&mut self) {
         let (node, read) = match self.next.take() {
             Some(next) => next,
-            None => (self.random.random_range(0..NODES.len()), self.choose()),
+            None => (self.random.random_range(0..self.nodes.len()), self.choose()),
         };
         let holds = self.random.random_ratio(1, 3);
         let began = now();
@@ -119,7 +119,7 @@ impl Reader {
             Answer::Shown { revision, .. } => format!("revision {revision}"),
             other => format!("{other:?}"),
         };
-        trace::line(format_args!("{} is asked for {read:?} and shows {summary}", NODES[node].0));
+        trace::line(format_args!("{} is asked for {read:?} and shows {summary}", HOSTS[node]));
         let reply = Reply { read, began, ended: now(), answer };
         // How fresh a node takes itself for is seen right after it has learned something.
         if read == Read::Linearizable && reply.revision().is_some() && self.random.random() {

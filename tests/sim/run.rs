@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,33 +15,44 @@ use quorate::client::v1::NodeStatus;
 use quorate::client::v1::Role;
 use tokio::time::sleep;
 
-use crate::check::Observations;
+use crate::check::agreement::Observations;
 use crate::check::check_history;
-use crate::check::check_proofs;
+use crate::check::linear;
+use crate::check::progress;
+use crate::check::proofs::check_proofs;
 use crate::cluster::Cluster;
+use crate::cluster::HOSTS;
 use crate::cluster::MAX_CLOCK_STEP;
-use crate::cluster::NODES;
+use crate::cluster::Members;
 use crate::cluster::Restarts;
 use crate::deadlines::Look;
 use crate::deadlines::check_time;
 use crate::deadlines::spans::Installs;
 use crate::deadlines::spans::Spans;
 use crate::faults::Clocks;
+use crate::faults::Fault;
 use crate::faults::Faults;
-use crate::net::channel;
+use crate::net::channels;
+use crate::operator::Operator;
 use crate::reads::Reader;
 use crate::reads::Replies;
 use crate::reads::check_reads;
+use crate::repeats::Repeater;
+use crate::shape::Shape;
+use crate::small;
+use crate::small::Histories;
 use crate::trace;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
 use crate::workload::User;
 use crate::workload::now;
+use crate::zoo::Keeper;
+
+/// Those of a run are the first of these.
+const CLIENTS: [&str; 5] = ["client-1", "client-2", "client-3", "client-4", "client-5"];
 
 const READERS: [&str; 2] = ["reader-1", "reader-2"];
-
-const CLIENTS: [&str; 3] = ["client-1", "client-2", "client-3"];
 
 /// Faults begin when the clients have begun.
 const FAULTS_BEGIN: Duration = Duration::from_secs(3);
@@ -48,11 +60,17 @@ const FAULTS_BEGIN: Duration = Duration::from_secs(3);
 /// By then everything has ended that clients made, whatever clocks say.
 const OVER: Duration = LONGEST_TTL.saturating_add(MAX_CLOCK_STEP);
 
+/// Clients work at least until then, however short the faults were.
+const LEAST: Duration = Duration::from_secs(34);
+
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);
 
 /// How often the events are read on the way.
 const LOOK: Duration = Duration::from_millis(40);
+
+/// How often the disks of the nodes are looked at.
+const LOOK_AT_DISKS: Duration = Duration::from_millis(200);
 
 /// How long nodes may take to come to the same state once nothing goes wrong any more.
 const CONVERGE: Duration = Duration::from_secs(15);
@@ -72,7 +90,11 @@ struct Shared {
     leader: Rc<Cell<usize>>,
     faults_over: Rc<Cell<bool>>,
     working: Rc<Cell<usize>>,
+    histories: Histories,
     looks: Rc<RefCell<Vec<Look>>>,
+    members: Members,
+    /// How many there are in the end.
+    events: Rc<Cell<u64>>,
     restarts: Restarts,
     installs: Rc<RefCell<Installs>>,
     watchers: Watchers,
@@ -80,41 +102,110 @@ struct Shared {
     done: Rc<Cell<bool>>,
 }
 
+/// What a run was like.
+pub struct Summary {
+    pub nodes: usize,
+    pub ticks: u128,
+    pub commands: usize,
+    pub reads: usize,
+    /// Small histories of one quota.
+    pub histories: usize,
+    pub events: u64,
+    /// Batches that were on a disk in part when its power failed.
+    pub torn: u64,
+    pub injected: Vec<Fault>,
+    /// Faults that were to come, and found nobody to meet.
+    pub missed: Vec<Fault>,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = |faults: &[Fault]| {
+            let names: Vec<_> = faults.iter().map(|fault| format!("{fault:?}")).collect();
+            names.join(",")
+        };
+        let Self { nodes, ticks, commands, reads, histories, events, torn, injected, missed } = self;
+        write!(
+            f,
+            "run: nodes={nodes} ticks={ticks} commands={commands} reads={reads} histories={histories} events={events} \
+             torn={torn} injected={} missed={}",
+            names(injected),
+            names(missed)
+        )
+    }
+}
+
 /// Runs a seed to its end.
-pub fn run(seed: u64) -> Result<(), Box<dyn Error>> {
+pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     let _collecting = trace::begin(seed);
-    let mut cluster = Cluster::new(seed);
-    let shared = Shared { restarts: cluster.restarts(), ..Shared::default() };
-    shared.working.set(CLIENTS.len());
-    for (number, name) in (1..).zip(CLIENTS) {
-        cluster.client(name, work(name, seed * 100 + number, shared.clone()));
+    trace::line(format_args!("{shape:?}"));
+    let mut cluster = Cluster::new(seed, shape);
+    let members = Rc::clone(cluster.members());
+    let first: Vec<usize> = (0..shape.nodes).collect();
+    let shared = Shared {
+        members: Rc::clone(&members),
+        restarts: cluster.restarts(),
+        watchers: Watchers::new(shape.watchers),
+        ..Shared::default()
+    };
+    // The keeper and the makers of small histories, too.
+    shared.working.set(shape.clients + 2);
+    for (number, name) in (1..).zip(&CLIENTS[..shape.clients]) {
+        cluster.client(name, work(name, seed * 100 + number, shape.clone(), shared.clone()));
     }
     for (number, name) in (50..).zip(READERS) {
-        cluster.client(name, read(seed * 100 + number, shared.clone()));
+        cluster.client(name, read(seed * 100 + number, first.clone(), shared.clone()));
     }
-    cluster.client("auditor", audit(seed * 100, shared.clone()));
-    cluster.client("watcher", watch(shared.clone()));
-    cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50));
+    cluster.client("keeper", keep(seed * 100 + 60, first.clone(), shared.clone()));
+    cluster.client("small", ask_little(seed * 100 + 70, first.clone(), shared.clone()));
+    cluster.client("auditor", audit(seed * 100, shape.clone(), shared.clone()));
+    cluster.client("watcher", watch(first.clone(), shared.clone()));
+    cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50, first));
+    let operator = Operator::new(members);
+    let over = Rc::clone(&shared.faults_over);
+    let repeater = Repeater::new(seed, cluster.disks());
+    cluster.client("operator", Rc::clone(&operator).run(repeater, move || over.get()));
 
-    let mut faults = Faults::new(seed, FAULTS_BEGIN);
+    let mut faults = Faults::new(seed, FAULTS_BEGIN, &shape.faults, operator);
     let mut clocks = Clocks::new(seed, FAULTS_BEGIN);
     loop {
         let now = cluster.sim.elapsed();
         trace::set_now(now);
         faults.step(now, &mut cluster, shared.leader.get());
         clocks.step(now, &mut cluster, shared.leader.get());
-        shared.faults_over.set(faults.are_over());
-        if cluster.sim.step()? {
-            return Ok(());
+        shared.faults_over.set(faults.are_over() && now >= LEAST);
+        let is_finished = cluster.sim.step()?;
+        cluster.reap()?;
+        if now.as_millis().is_multiple_of(LOOK_AT_DISKS.as_millis()) {
+            cluster.look_at_disks()?;
+        }
+        if is_finished {
+            break;
         }
     }
+    let answered = shared.history.borrow().iter().map(|operation| operation.returned).collect::<Vec<_>>();
+    progress::check(answered.into_iter(), &faults.with_majority())?;
+    let histories = shared.histories.borrow();
+    histories.iter().try_for_each(|history| linear::check(history))?;
+    Ok(Summary {
+        nodes: shape.nodes,
+        ticks: cluster.sim.elapsed().as_millis(),
+        commands: shared.history.borrow().len(),
+        reads: shared.replies.borrow().len(),
+        histories: histories.len(),
+        events: shared.events.get(),
+        torn: cluster.torn(),
+        injected: faults.injected(),
+        missed: faults.missed(),
+    })
 }
 
-async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result {
+async fn work(name: &'static str, seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
     while !shared.ready.get() {
         sleep(Duration::from_millis(10)).await;
     }
-    let mut user = User::new(name, seed, shared.history);
+    let nodes: Vec<usize> = (0..shape.nodes).collect();
+    let mut user = User::new(name, seed, &nodes, &shape, shared.history);
     while !shared.faults_over.get() {
         user.work_for(Duration::from_millis(100)).await;
     }
@@ -124,25 +215,52 @@ async fn work(name: &'static str, seed: u64, shared: Shared) -> turmoil::Result 
     Ok(())
 }
 
-/// Reads as long as somebody writes.
-async fn read(seed: u64, shared: Shared) -> turmoil::Result {
+/// Uses all that there is, elsewhere.
+async fn keep(seed: u64, nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
     while !shared.ready.get() {
         sleep(Duration::from_millis(10)).await;
     }
-    let mut reader = Reader::new(seed, node, Rc::clone(&shared.history), Rc::clone(&shared.replies));
+    let mut keeper = Keeper::new(seed, &nodes, shared.history);
+    while !shared.faults_over.get() {
+        keeper.work().await;
+    }
+    shared.working.set(shared.working.get() - 1);
+    Ok(())
+}
+
+/// Makes small histories.
+async fn ask_little(seed: u64, nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
+    while !shared.ready.get() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let over = Rc::clone(&shared.faults_over);
+    small::run(seed, nodes, shared.history, shared.histories, move || over.get()).await?;
+    shared.working.set(shared.working.get() - 1);
+    Ok(())
+}
+
+/// Reads as long as somebody writes.
+async fn read(seed: u64, nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
+    while !shared.ready.get() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let nodes = nodes.into_iter().map(node).collect();
+    let mut reader = Reader::new(seed, nodes, Rc::clone(&shared.history), Rc::clone(&shared.replies));
     while shared.working.get() > 0 {
         reader.ask().await;
     }
     Ok(())
 }
 
-async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
-    let nodes = NODES.map(|(_, address)| node(address));
-    while let Err(error) = nodes[0].initialize().await {
+async fn audit(seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
+    // Every node has a client from when it is a member.
+    let nodes = Nodes::new(Rc::clone(&shared.members));
+    while let Err(error) = nodes.of(0).initialize().await {
         trace::line(format_args!("auditor: not formed yet: {error}"));
         sleep(OBSERVE).await;
     }
-    let mut auditor = User::new("auditor", seed, Rc::clone(&shared.history));
+    let first: Vec<usize> = (0..shape.nodes).collect();
+    let mut auditor = User::new("auditor", seed, &first, &shape, Rc::clone(&shared.history));
     auditor.set_up().await;
     shared.ready.set(true);
 
@@ -156,7 +274,7 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     auditor.leave_deadlines().await;
     sleep(OVER).await;
     let deadline = tokio::time::Instant::now() + CONVERGE;
-    while !converged(&observe(&nodes, &seen, &shared).await?) {
+    while !converged(&observe(&nodes, &seen, &shared).await?, shared.members.borrow().len()) {
         if tokio::time::Instant::now() > deadline {
             return Err(format!("no convergence within {CONVERGE:?}").into());
         }
@@ -165,13 +283,14 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     check_idle(&nodes, &seen, &shared).await?;
     shared.done.set(true);
     let mut streams = Vec::new();
-    for node in &nodes {
-        streams.push(all_events(node).await?);
+    for node in nodes.present() {
+        streams.push(all_events(&node).await?);
     }
     if streams.iter().any(|stream| stream != &streams[0]) {
         return Err("the nodes have different events".into());
     }
     trace::line(format_args!("auditor: {} events", streams[0].len()));
+    shared.events.set(streams[0].len() as u64);
     shared.watchers.end_at(streams[0].len() as u64);
     let deadline = tokio::time::Instant::now() + CONVERGE;
     while !shared.watchers.are_done() {
@@ -182,7 +301,7 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     }
     shared.watchers.check(&streams[0])?;
     let mut checkpoints = Vec::new();
-    for node in &nodes {
+    for node in nodes.present() {
         checkpoints.push(node.checkpoint().await?);
     }
     check_proofs(&streams[0], &checkpoints)?;
@@ -195,7 +314,7 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
 
 /// With nothing pending and nobody asking, nothing is written.
 async fn check_idle(
-    nodes: &[Client; 3],
+    nodes: &Nodes,
     seen: &RefCell<Observations>,
     shared: &Shared,
 ) -> Result<(), Box<dyn Error>> {
@@ -210,11 +329,10 @@ async fn check_idle(
 }
 
 /// Reads all events as they come, and notes when each was first seen.
-async fn watch(shared: Shared) -> turmoil::Result {
-    let nodes = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
+async fn watch(nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
     let (timeout, try_timeout) = (Duration::from_millis(600), Duration::from_millis(200));
     let options = ClientOptions { timeout, try_timeout, seed: Some(1), ..ClientOptions::default() };
-    let client = Client::from_channels(nodes.into(), options)?;
+    let client = Client::from_channels(channels(&nodes), options)?;
     let mut last = 0;
     while !shared.done.get() {
         let began = now();
@@ -228,30 +346,52 @@ async fn watch(shared: Shared) -> turmoil::Result {
 }
 
 /// A client that asks one node only, and not for long.
-fn node(address: &'static str) -> Client {
+fn node(node: usize) -> Client {
     let timeout = Duration::from_millis(300);
     let options = ClientOptions { timeout, try_timeout: timeout, seed: Some(0), ..ClientOptions::default() };
-    Client::from_channels(vec![(address.to_owned(), channel(address))], options)
-        .expect("the options are right")
+    Client::from_channels(channels(&[node]), options).expect("the options are right")
+}
+
+/// Clients of one node each, made when they are needed.
+struct Nodes {
+    members: Members,
+    clients: RefCell<BTreeMap<usize, Client>>,
+}
+
+impl Nodes {
+    fn new(members: Members) -> Self {
+        Self { members, clients: RefCell::default() }
+    }
+
+    fn of(&self, host: usize) -> Client {
+        self.clients.borrow_mut().entry(host).or_insert_with(|| node(host)).clone()
+    }
+
+    /// Those of the present members.
+    fn present(&self) -> Vec<Client> {
+        self.members.borrow().iter().map(|host| self.of(*host)).collect()
+    }
 }
 
 /// Asks every node how it is, and checks it against all that was said before.
 async fn observe(
-    nodes: &[Client; 3],
+    nodes: &Nodes,
     seen: &RefCell<Observations>,
     shared: &Shared,
 ) -> Result<Vec<NodeStatus>, Box<dyn Error>> {
-    let asked = nodes.iter().map(|node| node.status(true, true));
+    let members = shared.members.borrow().clone();
+    let present = nodes.present();
+    let asked = present.iter().map(|node| node.status(true, true));
     let mut answers = Vec::new();
-    for (number, answer) in futures_util::future::join_all(asked).await.into_iter().enumerate() {
+    for (number, answer) in members.into_iter().zip(futures_util::future::join_all(asked).await) {
         let Ok(answer) = answer else {
-            trace::line(format_args!("auditor: {} does not answer", NODES[number].0));
+            trace::line(format_args!("auditor: {} does not answer", HOSTS[number]));
             continue;
         };
         let node = answer.nodes.into_iter().next().ok_or("a node says nothing of itself")?;
         trace::line(format_args!(
             "auditor: {} {:?} term {} last {} applied {} snapshot {} purged {} revision {} {}",
-            NODES[number].0,
+            HOSTS[number],
             node.role(),
             node.term,
             node.last_log_index,
@@ -271,8 +411,8 @@ async fn observe(
     Ok(answers)
 }
 
-fn converged(answers: &[NodeStatus]) -> bool {
-    answers.len() == NODES.len()
+fn converged(answers: &[NodeStatus], members: usize) -> bool {
+    answers.len() == members
         && answers.iter().filter(|node| node.role() == Role::Leader).count() == 1
         && answers.iter().all(|node| {
             node.applied_index == answers[0].last_log_index

@@ -21,6 +21,8 @@ use tonic::transport::Channel;
 use turmoil::net::TcpListener;
 use turmoil::net::TcpStream;
 
+use crate::cluster::member;
+
 type NetFuture<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// Sockets of the simulated host on which they are used.
@@ -55,11 +57,16 @@ impl Listener for SimulatedListener {
     }
 }
 
-/// A channel for `quorate::client`, which connects when it is used.
-pub fn channel(address: &'static str) -> Channel {
-    let settings = channel_settings(address).expect("an address of a simulated node");
-    settings.connect_with_connector_lazy(tower::service_fn(move |_: tonic::transport::Uri| async move {
-        SimulatedNet.connect(address).await.map(TokioIo::new)
+/// Where clients reach these nodes: addresses, and channels that connect when they are used.
+pub fn channels(nodes: &[usize]) -> Vec<(String, Channel)> {
+    nodes.iter().map(|node| member(*node).client_address).map(|it| (it.clone(), channel(it))).collect()
+}
+
+fn channel(address: String) -> Channel {
+    let settings = channel_settings(&address).expect("an address of a simulated node");
+    settings.connect_with_connector_lazy(tower::service_fn(move |_: tonic::transport::Uri| {
+        let address = address.clone();
+        async move { SimulatedNet.connect(&address).await.map(TokioIo::new) }
     }))
 }
 

@@ -13,17 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::check::Verdict;
-use crate::cluster::NODES;
-use crate::net::channel;
+use crate::net::channels;
 use crate::quotas::CLOCKED;
 use crate::quotas::LENT;
 use crate::quotas::RESOURCE;
 use crate::trace;
 use crate::watching::Watch;
 use crate::watching::World;
-
-/// How many watch.
-const WATCHERS: usize = 50;
 
 /// One begins this long after the other.
 const BEGIN: Duration = Duration::from_millis(250);
@@ -40,17 +36,23 @@ pub struct Watchers {
     /// Up to where each has to come, when that is known.
     end: Rc<Cell<Option<u64>>>,
     watched: Rc<RefCell<Vec<Watch>>>,
+    /// How many watch.
+    count: usize,
 }
 
 impl Watchers {
+    pub fn new(count: usize) -> Self {
+        Self { count, ..Self::default() }
+    }
+
     /// Watches until the end is known and all have come there.
-    pub async fn run(self, seed: u64) -> turmoil::Result {
+    pub async fn run(self, seed: u64, nodes: Vec<usize>) -> turmoil::Result {
         // Some begin at each node. Those share connections, or most of what a run does would be to keep
         // them up.
-        let clients: Vec<Client> = (0..NODES.len()).map(|first| client(seed, first)).collect();
+        let clients: Vec<Client> = (0..nodes.len()).map(|first| client(seed, &nodes, first)).collect();
         let mut tasks = JoinSet::new();
-        for number in 0..WATCHERS {
-            let watch = Watch::new(&clients[number % NODES.len()], number, &WORLD);
+        for number in 0..self.count {
+            let watch = Watch::new(&clients[number % nodes.len()], number, &WORLD);
             let begin = BEGIN * u32::try_from(number).expect("a small number");
             tasks.spawn_local(self.clone().watch(watch, begin));
         }
@@ -76,7 +78,7 @@ impl Watchers {
     }
 
     pub fn are_done(&self) -> bool {
-        self.watched.borrow().len() == WATCHERS
+        self.watched.borrow().len() == self.count
     }
 
     /// S7, for readers: what was seen is what is there.
@@ -89,11 +91,11 @@ impl Watchers {
     }
 }
 
-fn client(seed: u64, first: usize) -> Client {
-    let mut channels = NODES.map(|(_, address)| (address.to_owned(), channel(address)));
+fn client(seed: u64, nodes: &[usize], first: usize) -> Client {
+    let mut channels = channels(nodes);
     channels.rotate_left(first);
     let (timeout, try_timeout) = (Duration::from_secs(2), Duration::from_millis(500));
     let seed = Some(seed + first as u64);
     let options = ClientOptions { timeout, try_timeout, seed, ..ClientOptions::default() };
-    Client::from_channels(channels.into(), options).expect("the options are right")
+    Client::from_channels(channels, options).expect("the options are right")
 }

@@ -45,6 +45,7 @@ fn run() -> (Vec<Event>, Vec<Operation>) {
         events.extend(applied.events.iter().map(|happened| event::encode(happened, Default::default())));
         history.push(Operation {
             request_id: id(number),
+            actor: "client-1",
             asked: Asked::Setup,
             told: Told::Granted { revision: number, hold: None },
             invoked: ms(number * 100),
