@@ -71,7 +71,8 @@ async fn whatever_goes_wrong_no_answer_is_lost_and_all_nodes_agree() {
 async fn the_scenarios_that_are_kept_pass() {
     for Scenario { name, about, .. } in scenarios::ALL {
         let summary = sweep::scenario(name).await;
-        let summary = summary.unwrap_or_else(|problem| panic!("{name}: {problem}\nit is about this: {about}"));
+        let summary =
+            summary.unwrap_or_else(|problem| panic!("{name}: {problem}\nit is about this: {about}"));
         assert!(summary.ends_with("missed="), "{name} has not met all of its faults: {summary}");
     }
 }

@@ -7,14 +7,22 @@ use quorate::client::v1::rejection::Reason;
 use super::Verdict;
 use super::is_by_time;
 use super::operations;
+use crate::workload::Asked;
 use crate::workload::Operation;
 use crate::workload::Told;
 
-/// Every answered command has exactly one event, which says what its client was told.
+/// Every answered command has taken effect once, and its event says what its client was told.
 pub fn check(events: &[Event], history: &[Operation]) -> Verdict {
     let mut left = operations(history);
-    for event in events.iter().filter(|event| !is_by_time(event)) {
-        let operation = left.remove(&event.request_id).ok_or_else(|| {
+    let asked: Vec<&Event> = events.iter().filter(|event| !is_by_time(event)).collect();
+    // Some commands lead to several events; they are told of the last.
+    for events in asked.chunk_by(|one, next| one.request_id == next.request_id) {
+        let event = events[events.len() - 1];
+        let operation = left.remove(&event.request_id).filter(|operation| {
+            events.len() == 1
+                || (operation.asked == Asked::Elsewhere && events[0].raft_index == event.raft_index)
+        });
+        let operation = operation.ok_or_else(|| {
             format!("revision {}: {} took effect twice, or nobody asked", event.revision, event.request_id)
         })?;
         let rejected = match &event.body {
