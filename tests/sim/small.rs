@@ -1,6 +1,7 @@
 //! Small histories: again and again a few clients ask for shares of a new quota at the same time, each a few
 //! times, so that somebody who knows nothing of the log can search for an order that explains the answers.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub type Histories = Rc<RefCell<Vec<Vec<Call>>>>;
 struct Shared {
     history: History,
     calls: Rc<RefCell<Vec<Call>>>,
+    /// Counts what the clients do, one after the other on one machine.
+    moment: Rc<Cell<u64>>,
     scope: Rc<str>,
 }
 
@@ -79,7 +82,8 @@ pub async fn run(
         }
         let scope: Rc<str> = format!("{ROOT}/q{number}").into();
         make(&clients[0], &history, &mut random, &scope).await;
-        let shared = Shared { history: Rc::clone(&history), calls: Rc::default(), scope };
+        let shared =
+            Shared { history: Rc::clone(&history), calls: Rc::default(), moment: Rc::default(), scope };
         let mut working = JoinSet::new();
         for (number, client) in clients.iter().enumerate() {
             let random = SmallRng::seed_from_u64(random.random());
@@ -200,7 +204,7 @@ impl Asker {
             (_, Some((_, amount))) => Ask::GiveBack(amount),
             (_, None) => Ask::Take(self.random.random_range(1..=LIMIT)),
         };
-        let began = now();
+        let (began, since) = (self.moment(), now());
         let place = self.shared.calls.borrow().len();
         self.shared.calls.borrow_mut().push(Call { client: self.number, ask, began, answered: None });
         let answer = match ask {
@@ -208,12 +212,18 @@ impl Asker {
             Ask::Take(amount) => Some(self.take(amount).await),
             Ask::GiveBack(_) => Some(self.give_back().await),
         };
-        let Some(answer) = answer.filter(|_| now() < began + PATIENCE) else {
+        let Some(answer) = answer.filter(|_| now() < since + PATIENCE) else {
             return false;
         };
         trace::line(format_args!("small {}: {ask:?} is {answer:?}", self.number));
-        self.shared.calls.borrow_mut()[place].answered = Some((now(), answer));
+        self.shared.calls.borrow_mut()[place].answered = Some((self.moment(), answer));
         true
+    }
+
+    fn moment(&self) -> u64 {
+        let moment = &self.shared.moment;
+        moment.set(moment.get() + 1);
+        moment.get()
     }
 
     async fn read(&self) -> Option<Answer> {

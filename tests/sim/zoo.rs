@@ -161,6 +161,10 @@ impl Keeper {
             _ => {}
         }
         let revision = result.revision;
+        if revision == 0 {
+            // It makes no sense, whatever there is: nobody had to decide it.
+            return;
+        }
         self.history.borrow_mut().push(Operation {
             request_id: numbered_request_id(base, command.tag),
             actor: "keeper",
@@ -211,7 +215,12 @@ impl Keeper {
                 ..Default::default()
             }),
             4 => Command::RegisterResource(RegisterResourceRequest {
-                resource: Some(Resource { name: resource, unit: "piece".into(), ..Default::default() }),
+                resource: Some(Resource {
+                    name: resource,
+                    unit: "piece".into(),
+                    kind: ResourceKind::Capacity.into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
             5 | 6 => Command::SetQuota(SetQuotaRequest {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -127,8 +128,8 @@ impl Disk {
         self.lock().errors
     }
 
-    /// Flips one bit of what is durable, wherever it happens to be: nobody is told. Says where, unless
-    /// there is nothing yet.
+    /// Flips one bit of what is durable, wherever it happens to be: whoever reads it is told that it is
+    /// damaged, nobody else. Says where, unless there is nothing yet.
     pub fn flip_bit(&self) -> Option<String> {
         let mut inner = self.lock();
         let Inner { random, log, state, .. } = &mut *inner;
@@ -276,16 +277,36 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn log_table(&self, process: ProcessId, space: Space) -> Result<Arc<Table>, StoreError> {
-        table("read the log", &self.enter("read the log", process)?.log.visible, space)
+    /// A table of the log, to read a range of keys in it. A store does not notice damage elsewhere.
+    pub(super) fn log_table(
+        &self,
+        process: ProcessId,
+        space: Space,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<Arc<Table>, StoreError> {
+        let inner = self.enter("read the log", process)?;
+        inner.log.check("read the log", space, range.0, range.1)?;
+        table("read the log", &inner.log.visible, space)
     }
 
-    pub(super) fn state_table(&self, process: ProcessId, space: Space) -> Result<Arc<Table>, StoreError> {
-        table("read the state", &self.enter("read the state", process)?.state.visible, space)
+    /// The same of the state.
+    pub(super) fn state_table(
+        &self,
+        process: ProcessId,
+        space: Space,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<Arc<Table>, StoreError> {
+        let inner = self.enter("read the state", process)?;
+        inner.state.check("read the state", space, range.0, range.1)?;
+        table("read the state", &inner.state.visible, space)
     }
 
     pub(super) fn state_tables(&self, process: ProcessId) -> Result<Tables, StoreError> {
-        Ok(self.enter("take a snapshot", process)?.state.visible.clone())
+        let inner = self.enter("take a snapshot", process)?;
+        for space in inner.state.visible.keys() {
+            inner.state.check("take a snapshot", *space, Bound::Unbounded, Bound::Unbounded)?;
+        }
+        Ok(inner.state.visible.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -2,6 +2,7 @@
 //! the two.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(super) struct Medium {
     pub(super) durable: Tables,
     /// The visible batches that are not durable, in order.
     unsynced: VecDeque<Batch>,
+    /// What has become unreadable: a store finds by its checksums that it is not what was written.
+    pub(super) damaged: BTreeSet<(Space, Vec<u8>)>,
     /// How many batches were ever written, those in `unsynced` included.
     pub(super) written: u64,
 }
@@ -44,13 +47,23 @@ pub(super) struct Medium {
 impl Medium {
     pub(super) fn new(writing: &'static str, spaces: &[Space]) -> Self {
         let empty: Tables = spaces.iter().map(|&space| (space, Arc::default())).collect();
-        Self { writing, visible: empty.clone(), durable: empty, unsynced: VecDeque::new(), written: 0 }
+        Self {
+            writing,
+            visible: empty.clone(),
+            durable: empty,
+            unsynced: VecDeque::new(),
+            damaged: BTreeSet::new(),
+            written: 0,
+        }
     }
 
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
         for op in &batch.ops {
             let (Op::Put(space, ..) | Op::Delete(space, ..) | Op::DeleteRange(space, ..)) = op;
             table(self.writing, &self.visible, *space)?;
+        }
+        if !self.damaged.is_empty() {
+            self.damaged.retain(|place| !writes(&batch, place));
         }
         apply(&mut self.visible, &batch);
         self.unsynced.push_back(batch);
@@ -93,27 +106,52 @@ impl Medium {
 
     /// Flips a bit of one value that is durable and not about to be written again; says which.
     pub(super) fn flip_bit(&mut self, random: &mut SplitMix) -> Option<String> {
-        let durable: Vec<(Space, Vec<u8>, Bytes)> = self
+        let durable: Vec<(Space, &Vec<u8>, &Bytes)> = self
             .durable
             .iter()
-            .flat_map(|(space, table)| table.iter().map(|(key, value)| (*space, key.clone(), value.clone())))
-            .filter(|(space, key, value)| !value.is_empty() && self.visible[space].get(key) == Some(value))
+            .flat_map(|(space, table)| table.iter().map(|(key, value)| (*space, key, value)))
+            .filter(|(space, key, value)| self.visible[space].get(*key) == Some(*value))
             .collect();
         let position = usize::try_from(random.below(durable.len() as u64 + 1)).ok()?;
         let (space, key, value) = durable.get(position)?;
-        let mut flipped = value.to_vec();
-        let bit = usize::try_from(random.below(flipped.len() as u64 * 8)).ok()?;
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        let flipped = Bytes::from(flipped);
-        for tables in [&mut self.visible, &mut self.durable] {
-            let table = Arc::make_mut(tables.get_mut(space).expect("it was found there"));
-            table.insert(key.clone(), flipped.clone());
+        let place = format!("a bit of the {} bytes at {} in {space:?}", value.len(), key.escape_ascii());
+        let damaged = (*space, (*key).clone());
+        self.damaged.insert(damaged);
+        Some(place)
+    }
+
+    /// Fails when something in a range of keys is damaged.
+    pub(super) fn check(
+        &self,
+        action: &'static str,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let is_within = |key: &[u8]| {
+            (match from {
+                Bound::Included(from) => key >= from,
+                Bound::Excluded(from) => key > from,
+                Bound::Unbounded => true,
+            }) && (match to {
+                Bound::Included(to) => key <= to,
+                Bound::Excluded(to) => key < to,
+                Bound::Unbounded => true,
+            })
+        };
+        let found = self.damaged.iter().find(|(other, key)| *other == space && is_within(key));
+        match found {
+            None => Ok(()),
+            Some((_, key)) => Err(StoreError::new(
+                action,
+                format!("the checksum at {} in {space:?} is wrong", key.escape_ascii()),
+            )),
         }
-        Some(format!("bit {bit} of the {} bytes at {} in {space:?}", value.len(), key.escape_ascii()))
     }
 
     pub(super) fn replace(&mut self, tables: Tables) {
         self.unsynced.clear();
+        self.damaged.clear();
         self.visible = tables.clone();
         self.durable = tables;
     }
@@ -165,4 +203,12 @@ fn length(batch: &Batch) -> u64 {
         Op::DeleteRange(_, from, to) => from.len() + to.len(),
     });
     1 + lengths.sum::<usize>() as u64
+}
+
+/// Whether a batch writes a value or removes it.
+fn writes(batch: &Batch, (space, key): &(Space, Vec<u8>)) -> bool {
+    batch.ops.iter().any(|op| match op {
+        Op::Put(other, written, _) | Op::Delete(other, written) => other == space && written == key,
+        Op::DeleteRange(other, from, to) => other == space && (from..to).contains(&key),
+    })
 }

@@ -9,6 +9,7 @@ mod medium;
 mod random;
 mod snapshot;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ async fn write_queue(disk: Arc<Disk>, process: ProcessId) {
 
 impl Read for SimulatedLog {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.disk.log_table(self.process, space)?.get(key).cloned())
+        Ok(self.disk.log_table(self.process, space, only(key))?.get(key).cloned())
     }
 
     fn scan(
@@ -101,12 +102,11 @@ impl Read for SimulatedLog {
         to: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        visit_range(&*self.disk.log_table(self.process, space)?, from, to, visit);
-        Ok(())
+        scan(from, to, visit, |from, to| self.disk.log_table(self.process, space, (from, to)))
     }
 
     fn last(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<(Bytes, Bytes)>, StoreError> {
-        Ok(last_of(&*self.disk.log_table(self.process, space)?, from, to))
+        last_of(from, to, |from, to| self.disk.log_table(self.process, space, (from, to)))
     }
 }
 
@@ -117,7 +117,7 @@ struct SimulatedState {
 
 impl Read for SimulatedState {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.disk.state_table(self.process, space)?.get(key).cloned())
+        Ok(self.disk.state_table(self.process, space, only(key))?.get(key).cloned())
     }
 
     fn scan(
@@ -127,12 +127,11 @@ impl Read for SimulatedState {
         to: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
-        visit_range(&*self.disk.state_table(self.process, space)?, from, to, visit);
-        Ok(())
+        scan(from, to, visit, |from, to| self.disk.state_table(self.process, space, (from, to)))
     }
 
     fn last(&self, space: Space, from: &[u8], to: &[u8]) -> Result<Option<(Bytes, Bytes)>, StoreError> {
-        Ok(last_of(&*self.disk.state_table(self.process, space)?, from, to))
+        last_of(from, to, |from, to| self.disk.state_table(self.process, space, (from, to)))
     }
 }
 
@@ -152,7 +151,7 @@ impl StateStore for SimulatedState {
     }
 
     fn visit_all(&self, space: Space, mut visit: VisitAll) -> StoreFuture<()> {
-        let table = self.disk.state_table(self.process, space);
+        let table = self.disk.state_table(self.process, space, (Bound::Unbounded, Bound::Unbounded));
         Box::pin(async move {
             table?.iter().for_each(|(key, value)| visit(key, value));
             Ok(())
@@ -177,15 +176,39 @@ impl StateStore for SimulatedState {
     }
 }
 
-fn visit_range(table: &Table, from: &[u8], to: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
-    for (key, value) in medium::range(table, from, to) {
-        if !visit(key, value) {
-            return;
-        }
-    }
+fn only(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Included(key), Bound::Included(key))
 }
 
-fn last_of(table: &Table, from: &[u8], to: &[u8]) -> Option<(Bytes, Bytes)> {
-    let (key, value) = medium::range(table, from, to).next_back()?;
-    Some((Bytes::copy_from_slice(key), value.clone()))
+/// Visits `from..to`. Only what was visited is read, so damage behind it is not noticed.
+fn scan(
+    from: &[u8],
+    to: &[u8],
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    table: impl Fn(Bound<&[u8]>, Bound<&[u8]>) -> Result<Arc<Table>, StoreError>,
+) -> Result<(), StoreError> {
+    let all = table(Bound::Included(to), Bound::Excluded(to))?;
+    let mut next = Bound::Included(from);
+    for (key, value) in medium::range(&all, from, to) {
+        table(next, Bound::Included(key))?;
+        next = Bound::Excluded(key);
+        if !visit(key, value) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The last of `from..to`, read backwards.
+fn last_of(
+    from: &[u8],
+    to: &[u8],
+    table: impl Fn(Bound<&[u8]>, Bound<&[u8]>) -> Result<Arc<Table>, StoreError>,
+) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+    let all = table(Bound::Included(to), Bound::Excluded(to))?;
+    let Some((key, value)) = medium::range(&all, from, to).next_back() else {
+        return Ok(None);
+    };
+    table(Bound::Included(key), Bound::Excluded(to))?;
+    Ok(Some((Bytes::copy_from_slice(key), value.clone())))
 }

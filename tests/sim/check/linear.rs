@@ -1,8 +1,6 @@
 //! S1, as somebody sees it who knows nothing of logs and revisions: small histories of one quota, for which
 //! an order is searched that agrees with real time and with every answer.
 
-use std::time::Duration;
-
 use stateright::semantics::ConsistencyTester as _;
 use stateright::semantics::LinearizabilityTester;
 use stateright::semantics::SequentialSpec;
@@ -62,15 +60,15 @@ pub struct Call {
     /// Asks one after the other.
     pub client: usize,
     pub ask: Ask,
-    pub began: Duration,
+    /// As moments of all clients are counted.
+    pub began: u64,
     /// `None` when it was not answered in time: it may have happened, or may yet.
-    pub answered: Option<(Duration, Answer)>,
+    pub answered: Option<(u64, Answer)>,
 }
 
 /// Checks one history of one quota.
 pub fn check(history: &[Call]) -> Verdict {
-    // When one ends as another begins they are taken as overlapping.
-    let mut moments: Vec<(Duration, bool, usize)> = Vec::new();
+    let mut moments: Vec<(u64, bool, usize)> = Vec::new();
     for (position, call) in history.iter().enumerate() {
         moments.push((call.began, false, position));
         moments.extend(call.answered.map(|(time, _)| (time, true, position)));
@@ -93,8 +91,7 @@ mod tests {
     use super::*;
 
     fn call(client: usize, ask: Ask, began: u64, answered: Option<(u64, Answer)>) -> Call {
-        let answered = answered.map(|(time, answer)| (Duration::from_millis(time), answer));
-        Call { client, ask, began: Duration::from_millis(began), answered }
+        Call { client, ask, began, answered }
     }
 
     #[test]

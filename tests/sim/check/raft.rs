@@ -109,8 +109,9 @@ impl Raft {
         };
         let from = look.purged.map_or(0, |purged| purged.index + 1);
         for (index, (log_id, _)) in self.committed.range(from..) {
+            // Its own it may still have in memory alone, when the others have written them.
             let is_older = (log_id.leader_id.term, log_id.leader_id.node_id)
-                <= (vote.leader_id.term, vote.leader_id.node_id);
+                < (vote.leader_id.term, vote.leader_id.node_id);
             let has = look.entries.get(index).map(|(log_id, _)| log_id);
             if is_older && has != Some(log_id) {
                 return Err(format!(
