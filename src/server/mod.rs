@@ -107,7 +107,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     let clients = bind(&*parts.net, "client.listen", &config.client.listen).await?;
     let peers = bind(&*parts.net, "peer.listen", &config.peer.listen).await?;
 
-    let Opened { log, state } = parts.store.open()?;
+    let Opened { log, state, medium } = parts.store.open()?;
     let identity = Identity { cluster: config.cluster.clone(), node_id: config.node_id };
     let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
     if !identity.owns(&*log)? {
@@ -155,6 +155,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
                 max_age_ms: (config.events.max_age_ms > 0).then_some(config.events.max_age_ms),
                 max_count: (config.events.max_count > 0).then_some(config.events.max_count),
             },
+            medium,
+            reserve_bytes: config.disk.reserve_bytes,
         },
         &mut tasks,
     )?;

@@ -200,6 +200,7 @@ fn config(node: usize) -> Config {
         data_dir: Default::default(),
         client: ClientSettings { listen: format!("0.0.0.0:{CLIENT_PORT}"), max_message_bytes: 4 << 20 },
         peer: PeerSettings { listen: format!("0.0.0.0:{PEER_PORT}") },
+        disk: Default::default(),
         events: Default::default(),
         members: members.collect(),
         max_clock_step_ms: u64::try_from(MAX_CLOCK_STEP.as_millis()).expect("a small number"),

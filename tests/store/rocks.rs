@@ -97,7 +97,7 @@ fn a_second_open_says_that_the_directory_is_in_use() {
 #[test]
 fn the_directory_is_in_use_while_anything_of_it_is_held() {
     let node = Node::new();
-    let Opened { log, state } = node.open();
+    let Opened { log, state, .. } = node.open();
     let snapshot = state.snapshot().unwrap();
     let receiver = state.receive(Vec::new()).unwrap();
     drop(log);
@@ -122,7 +122,7 @@ fn a_database_opened_by_another_program_is_in_use() {
 #[tokio::test]
 async fn the_last_handle_of_the_log_may_be_dropped_by_a_callback() {
     let node = Node::new();
-    let Opened { log, state } = node.open();
+    let Opened { log, state, .. } = node.open();
     drop(state);
     let (done, outcome) = tokio::sync::oneshot::channel();
     let last = Arc::clone(&log);

@@ -30,6 +30,9 @@ pub(super) type Table = BTreeMap<Vec<u8>, Bytes>;
 /// The content of a store. A table is copied only when one that is shared is written to.
 pub(super) type Tables = BTreeMap<Space, Arc<Table>>;
 
+/// How much is free when nobody said otherwise: what is written takes nothing of it.
+const SIZE_BYTES: u64 = 1 << 40;
+
 /// One life of the node on the disk: from an open to the next crash or open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessId(u64);
@@ -63,6 +66,8 @@ struct Inner {
     random: SplitMix,
     /// How many times longer a sync takes than usual.
     slowness: u32,
+    /// How much more fits on it, as far as others are told. With nothing left writes fail.
+    free_bytes: u64,
     process: ProcessId,
     log: Medium,
     state: Medium,
@@ -80,6 +85,7 @@ impl Disk {
             inner: Mutex::new(Inner {
                 random: SplitMix(seed),
                 slowness: 1,
+                free_bytes: SIZE_BYTES,
                 process: ProcessId(0),
                 log: Medium::new("append to the log", &LOG_SPACES),
                 state: Medium::new("write the state", &STATE_SPACES),
@@ -94,6 +100,11 @@ impl Disk {
     /// said before it is durable is then more likely to be caught by a crash.
     pub fn slow_down(&self, times: u32) {
         self.lock().slowness = times;
+    }
+
+    /// From now on so much is free, whatever is written. With nothing left every write fails.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.lock().free_bytes = bytes;
     }
 
     /// The power fails. Of what was not synced a random prefix is kept; the process that has the
@@ -159,7 +170,11 @@ impl Disk {
         let Ok(mut inner) = self.enter("append to the log", process) else {
             return Vec::new();
         };
+        let full = inner.check_room("append to the log");
         let Inner { log, queue, log_failure, .. } = &mut *inner;
+        if let (None, Err(full)) = (&log_failure, full) {
+            *log_failure = Some(full);
+        }
         let mut results = Vec::with_capacity(group.count);
         for Queued { batch, done, .. } in queue.drain(..group.count) {
             let result = match log_failure {
@@ -178,7 +193,9 @@ impl Disk {
     }
 
     pub(super) fn write_state(&self, process: ProcessId, batch: Batch) -> Result<(), StoreError> {
-        self.enter("write the state", process)?.state.write(batch)
+        let mut inner = self.enter("write the state", process)?;
+        inner.check_room("write the state")?;
+        inner.state.write(batch)
     }
 
     pub(super) fn start_flush(&self, process: ProcessId) -> Result<Flush, StoreError> {
@@ -187,13 +204,21 @@ impl Disk {
     }
 
     pub(super) fn finish_flush(&self, process: ProcessId, flush: &Flush) -> Result<(), StoreError> {
-        self.enter("flush the state", process)?.state.sync(flush.upto);
+        let mut inner = self.enter("flush the state", process)?;
+        inner.check_room("flush the state")?;
+        inner.state.sync(flush.upto);
         Ok(())
     }
 
     pub(super) fn replace_state(&self, process: ProcessId, tables: Tables) -> Result<(), StoreError> {
-        self.enter("install a snapshot", process)?.state.replace(tables);
+        let mut inner = self.enter("install a snapshot", process)?;
+        inner.check_room("install a snapshot")?;
+        inner.state.replace(tables);
         Ok(())
+    }
+
+    pub(super) fn free_bytes(&self, process: ProcessId) -> Result<u64, StoreError> {
+        Ok(self.enter("look at the disk", process)?.free_bytes)
     }
 
     pub(super) fn log_table(&self, process: ProcessId, space: Space) -> Result<Arc<Table>, StoreError> {
@@ -231,6 +256,13 @@ impl fmt::Debug for Disk {
 impl Inner {
     fn sync_latency(&mut self) -> Duration {
         Duration::from_micros(200 + self.random.below(2_800)) * self.slowness
+    }
+
+    fn check_room(&self, action: &'static str) -> Result<(), StoreError> {
+        match self.free_bytes {
+            0 => Err(StoreError::new(action, "the disk is full: make room on it, then start the node again")),
+            _ => Ok(()),
+        }
     }
 
     /// Forgets what only the process knew, and returns the batches that it had not yet written.
