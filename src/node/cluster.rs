@@ -163,7 +163,7 @@ impl Node {
             digest: told,
             voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            problem: fault.or(room.problem).or(refused).unwrap_or_default(),
+            problem: [fault, room.problem, refused].into_iter().flatten().collect::<Vec<_>>().join("; "),
             clock_ms: self.clock_ms(),
             clock_refused,
             verifier_key: self.verifier_key(),

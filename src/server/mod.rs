@@ -177,8 +177,11 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         biased;
         () = stop => Ok(()),
         fault = reports.first() => Err(ServerError::Fault(fault)),
-        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
+        // Some tasks end with the engine, and may be seen to before it is.
+        ended = tasks.join_next() => Err(ServerError::Fault(
+            fatal(&raft).unwrap_or_else(|| format!("a task of the node ended: {ended:?}")),
+        )),
         fault = checkpoint::run(
             &applied,
             Duration::from_millis(config.raft.checkpoint_interval_ms),
@@ -334,11 +337,18 @@ async fn report_health(raft: Raft, reporter: HealthReporter) {
 async fn broken(raft: &Raft) -> String {
     let mut metrics = raft.metrics();
     loop {
-        if let Err(fatal) = &metrics.borrow_watched().running_state {
-            return fatal.to_string();
+        if let Some(fatal) = fatal(raft) {
+            return fatal;
         }
         if metrics.changed().await.is_err() {
-            return "the consensus engine ended".to_owned();
+            return fatal(raft).unwrap_or_else(|| "the consensus engine ended".to_owned());
         }
     }
+}
+
+/// The fault that the consensus engine has met.
+fn fatal(raft: &Raft) -> Option<String> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.running_state.as_ref().err().map(ToString::to_string)
 }

@@ -115,22 +115,30 @@ fn rejection(status: &Status) -> v1::Rejection {
 }
 
 fn config(max_message_bytes: usize) -> Config {
-    let (client, peer) = (free_port(), free_port());
-    let address = |port| format!("127.0.0.1:{port}");
-    let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
-    Config {
+    let mut config = configs(1).remove(0);
+    config.client.max_message_bytes = max_message_bytes;
+    config
+}
+
+/// Of nodes that form a cluster.
+fn configs(nodes: u64) -> Vec<Config> {
+    let address = || format!("127.0.0.1:{}", free_port());
+    let member = |node_id| Member { node_id, client_address: address(), peer_address: address() };
+    let members: Vec<_> = (1..=nodes).map(member).collect();
+    let config = |member: &Member| Config {
         cluster: "bench".into(),
-        node_id: 1,
+        node_id: member.node_id,
         data_dir: Default::default(),
-        client: ClientSettings { listen: address(client), max_message_bytes },
-        peer: PeerSettings { listen: address(peer) },
+        client: ClientSettings { listen: member.client_address.clone(), max_message_bytes: 4 << 20 },
+        peer: PeerSettings { listen: member.peer_address.clone() },
         disk: Default::default(),
         events: Default::default(),
-        members: vec![member],
+        members: members.clone(),
         max_clock_step_ms: 60_000,
         raft: RaftSettings::default(),
         log: LogSettings::default(),
-    }
+    };
+    members.iter().map(config).collect()
 }
 
 fn parts(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> server::Parts {
@@ -177,9 +185,12 @@ impl Bench {
 
     /// A node with what is in a store.
     async fn on(max_message_bytes: usize, clock: Arc<dyn Clock>, store: Box<dyn Store>) -> Self {
+        Self::of_config(config(max_message_bytes), clock, store).await
+    }
+
+    async fn of_config(config: Config, clock: Arc<dyn Clock>, store: Box<dyn Store>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
-        let config = config(max_message_bytes);
         let address = config.client.listen.clone();
         let node = tokio::spawn(server::run(config, parts(store, clock), stopped));
         let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");

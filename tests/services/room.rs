@@ -209,3 +209,100 @@ async fn a_batch_is_refused_line_by_line_and_one_that_is_atomic_as_a_whole() {
     ledger.batch(releases).await.expect("it gives back");
     assert_eq!(narrow.bench.quota("acme").await.counters.expect("counters").held, "0");
 }
+
+/// Nodes that form a cluster, each with a disk of its own.
+struct Trio {
+    nodes: Vec<Bench>,
+    disks: Vec<Arc<Disk>>,
+}
+
+impl Trio {
+    async fn new() -> Self {
+        let disks: Vec<_> = (1..=3).map(Disk::new).collect();
+        let mut nodes = Vec::new();
+        for (config, disk) in configs(3).into_iter().zip(&disks) {
+            let store = Box::new(SimulatedStore::new(Arc::clone(disk)));
+            nodes.push(Bench::of_config(config, Arc::new(SystemClock), store).await);
+        }
+        nodes[0].plant().await;
+        Self { nodes, disks }
+    }
+
+    /// The position of the node that leads, as it sees it itself.
+    async fn leader(&mut self) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for at in 0..self.nodes.len() {
+                let request = v1::StatusRequest { local: true, ..Default::default() };
+                let status = self.nodes[at].cluster.status(request).await.expect("a status").into_inner();
+                if status.nodes[0].role() == v1::Role::Leader {
+                    return at;
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody leads");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Reserves on a node until it goes as expected; returns the answers before that.
+    async fn reserve_until(
+        &mut self,
+        at: usize,
+        is_expected: impl Fn(&Result<u64, Status>) -> bool,
+    ) -> (Vec<Result<u64, Status>>, Result<u64, Status>) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut before = Vec::new();
+        loop {
+            let answer = self.nodes[at].ledger.reserve(reserve("1")).await;
+            let answer = answer.map(|answer| answer.into_inner().hold_id);
+            if is_expected(&answer) {
+                return (before, answer);
+            }
+            assert!(Instant::now() < deadline, "{answer:?}");
+            before.push(answer);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_leader_without_room_hands_over_and_nothing_is_taken_when_fewer_than_a_majority_have_room() {
+    let mut trio = Trio::new().await;
+    for path in ["acme", "acme/ml"] {
+        let policy = v1::Policy { limit: limit("1000000"), ..Default::default() };
+        trio.nodes[0].quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
+    }
+    let first = trio.leader().await;
+    trio.disks[first].set_free_bytes(1);
+    let deadline = Instant::now() + PATIENCE;
+    let second = loop {
+        assert!(Instant::now() < deadline, "node {first} leads on, without room");
+        trio.nodes[first].ledger.reserve(reserve("1")).await.expect("a majority has room");
+        match trio.leader().await {
+            leader if leader != first => break leader,
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let hold_id = trio.nodes[first].ledger.reserve(reserve("1")).await.expect("room").into_inner().hold_id;
+
+    // With the next disk no majority would be left. It is said by a follower, too, as the leader says it.
+    let third = 3 - first - second;
+    trio.disks[third].set_free_bytes(2);
+    let is_no_room = |answer: &Result<u64, Status>| answer.is_err();
+    let (_, refused) = trio.reserve_until(third, is_no_room).await;
+    let refused = refused.expect_err("awaited above");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "DISK_NEARLY_FULL"));
+    let metadata = refused.get_error_details().error_info().expect("an ErrorInfo").metadata.clone();
+    assert_eq!(
+        (metadata["node_id"].clone(), metadata["free_bytes"].as_str()),
+        ((first + 1).to_string(), "1")
+    );
+    trio.nodes[third].ledger.release(release(hold_id)).await.expect("it gives back");
+    assert_eq!(trio.leader().await, second, "nobody would be better off");
+
+    trio.disks[first].set_free_bytes(1 << 40);
+    let (before, _) = trio.reserve_until(first, Result::is_ok).await;
+    assert!(
+        before.iter().all(|answer| answer.as_ref().is_err_and(|status| reason(status) == "DISK_NEARLY_FULL"))
+    );
+}
