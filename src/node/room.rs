@@ -225,7 +225,7 @@ impl Others {
         let request = v1::TransferLeadershipRequest { node_id: to };
         match node.transfer_as_leader(request, Instant::now() + HANDING_OVER).await {
             Ok(()) => tracing::info!(to, "the disk is nearly full: another node leads, whose disk has room"),
-            Err(error) => tracing::warn!(to, %error, "the disk is nearly full, and no other node could lead"),
+            Err(error) => tracing::debug!(to, %error, "the disk is nearly full, and no other node leads yet"),
         }
     }
 
