@@ -57,6 +57,7 @@ async fn main() {
         data_dir: Default::default(),
         client: ClientSettings { listen: client.clone(), max_message_bytes: 4 << 20 },
         peer: PeerSettings { listen: peer },
+        disk: Default::default(),
         events: Default::default(),
         members: vec![member],
         max_clock_step_ms: 60_000,

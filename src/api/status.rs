@@ -41,6 +41,9 @@ const MAX_TEXT: usize = 512;
 /// When a client without an answer should ask again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// … and one for which there was no room: somebody has to make it.
+const RETRY_FOR_ROOM: Duration = Duration::from_secs(10);
+
 /// What somebody is told who did not get what was asked for.
 pub(super) struct Told {
     pub code: Code,
@@ -115,10 +118,13 @@ pub(super) fn rejected(rejection: &Rejection, revision: u64) -> Status {
 
 /// What could not be done, or not be known.
 pub(super) fn failed(error: &Error) -> Status {
-    let details = match failure_reason(error.kind) {
+    let mut details = match failure_reason(error.kind) {
         "" => ErrorDetails::with_retry_info(Some(RETRY)),
         reason => ErrorDetails::with_error_info(reason, DOMAIN, metadata(error.kind)),
     };
+    if matches!(error.kind, ErrorKind::NoRoom { .. }) {
+        details.set_retry_info(Some(RETRY_FOR_ROOM));
+    }
     Status::with_error_details(error.kind.code(), error.problem.clone(), details)
 }
 
@@ -141,6 +147,7 @@ fn failure_reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Invalid => "INVALID",
         ErrorKind::Compacted { .. } => "HISTORY_COMPACTED",
         ErrorKind::NotYet => "NOT_YET",
+        ErrorKind::NoRoom { .. } => "DISK_NEARLY_FULL",
         ErrorKind::Fault => "FAULT",
     }
 }
@@ -148,6 +155,10 @@ fn failure_reason(kind: ErrorKind) -> &'static str {
 fn metadata(kind: ErrorKind) -> HashMap<String, String> {
     match kind {
         ErrorKind::Compacted { earliest } => [("earliest_revision".to_owned(), earliest.to_string())].into(),
+        ErrorKind::NoRoom { node, free_bytes } => HashMap::from([
+            ("node_id".to_owned(), node.to_string()),
+            ("free_bytes".to_owned(), free_bytes.to_string()),
+        ]),
         _ => HashMap::new(),
     }
 }

@@ -121,6 +121,7 @@ fn nodes(nodes: &[v1::NodeStatus]) -> String {
         "#last log",
         "#lag",
         "#snapshot",
+        "#free MiB",
         "digest",
         "problem",
     ];
@@ -146,6 +147,7 @@ fn node_row(node: &v1::NodeStatus, leader: Option<&v1::NodeStatus>) -> Vec<Strin
         or_dash(known.map(|node| node.last_log_index)),
         or_dash(lag),
         or_dash(known.map(|node| node.snapshot_index)),
+        or_dash(known.map(|node| node.disk_free_bytes >> 20)),
         text_or_dash(digest),
         text_or_dash(&node.problem),
     ]
@@ -177,6 +179,7 @@ mod tests {
             term,
             applied_index,
             last_log_index: applied_index,
+            disk_free_bytes: 5 << 30,
             ..Default::default()
         }
     }
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(row(&text, 2)[7], "0");
         assert_eq!(
             row(&text, 3),
-            ["3", "host3:7101", "follower", "4", "0", "117", "117", "3", "0", "-", "-"]
+            ["3", "host3:7101", "follower", "4", "0", "117", "117", "3", "0", "5120", "-", "-"]
         );
     }
 
@@ -207,7 +210,7 @@ mod tests {
         let mut gone = node(2, v1::Role::Unreachable, 0, 0);
         gone.problem = "no answer within 1s".into();
         let text = nodes(&[node(1, v1::Role::Leader, 3, 90), gone]);
-        assert_eq!(row(&text, 2)[2..10], ["unreachable", "-", "-", "-", "-", "-", "-", "-"]);
+        assert_eq!(row(&text, 2)[2..11], ["unreachable", "-", "-", "-", "-", "-", "-", "-", "-"]);
         assert!(text.ends_with("no answer within 1s"), "{text}");
     }
 
@@ -215,6 +218,6 @@ mod tests {
     fn a_digest_is_cut_for_people() {
         let mut one = node(1, v1::Role::Leader, 3, 90);
         one.digest = "0123456789abcdef".into();
-        assert_eq!(row(&nodes(&[one]), 1)[9], "0123456789ab");
+        assert_eq!(row(&nodes(&[one]), 1)[10], "0123456789ab");
     }
 }

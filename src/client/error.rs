@@ -19,7 +19,8 @@ const ERROR_INFO_TYPE: &str = "/google.rpc.ErrorInfo";
 /// Why a call brought no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The cluster decided against it; asking again with the same request_id brings the same.
+    /// The cluster decided against it; asking again with the same request_id brings the same. Without a
+    /// rejection nothing was decided, and what stood in the way may pass: a disk that is nearly full.
     #[error("{}: {}", code_name(status.code()), status.message())]
     Rejected {
         /// As the node sent it.

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use tracing_subscriber::EnvFilter;
 
 use super::Config;
+use super::DiskSettings;
 use super::EventSettings;
 use super::Member;
 use super::RaftSettings;
@@ -36,6 +37,7 @@ pub(super) fn check(config: &Config) -> Vec<(String, String)> {
     check_identity(config, &mut problems);
     check_listeners(config, &mut problems);
     check_members(config, &mut problems);
+    check_disk(&config.disk, &mut problems);
     check_events(&config.events, &mut problems);
     check_raft(&config.raft, &mut problems);
     if let Some(problem) = level_problem(&config.log.level) {
@@ -174,6 +176,23 @@ fn check_member_address<'a>(
     }
     if let Some(first) = addresses.insert(address, key.clone()) {
         problems.add(key, format!("is {address}, as is {first}; every address can be used once"));
+    }
+}
+
+/// Less is gone between two looks, more is no disk.
+const RESERVE_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
+
+fn check_disk(disk: &DiskSettings, problems: &mut Problems) {
+    let reserve = disk.reserve_bytes;
+    if reserve != 0 && !RESERVE_BYTES.contains(&reserve) {
+        problems.add(
+            "disk.reserve_bytes",
+            format!(
+                "is {reserve}; use a number of bytes from {} to {}, or 0 to take all there is",
+                RESERVE_BYTES.start(),
+                RESERVE_BYTES.end()
+            ),
+        );
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Config {
     /// Milliseconds that the clock of this node may be from what time it must be; beyond that it is
     /// not followed while the node leads.
     pub max_clock_step_ms: u64,
+    /// How much of its disk a node leaves free.
+    pub disk: DiskSettings,
     /// How long events are kept.
     pub events: EventSettings,
     /// Timing and sizes of replication.
@@ -98,6 +100,20 @@ pub struct Member {
     pub client_address: String,
     /// `host:port` under which the other nodes reach it.
     pub peer_address: String,
+}
+
+/// How much of its disk a node leaves free.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskSettings {
+    /// Bytes; with less free nothing is decided that takes more. 0 takes all there is.
+    pub reserve_bytes: u64,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        Self { reserve_bytes: 1 << 30 }
+    }
 }
 
 /// How long events are kept. The settings of the leader count: give all nodes the same.
@@ -270,6 +286,8 @@ struct File {
     #[serde(default)]
     members: Vec<Member>,
     #[serde(default)]
+    disk: DiskSettings,
+    #[serde(default)]
     events: EventSettings,
     #[serde(default)]
     raft: RaftSettings,
@@ -314,6 +332,7 @@ impl File {
             peer: PeerSettings { listen: or(&args.peer_listen, self.peer.listen) },
             members: self.members,
             max_clock_step_ms: args.max_clock_step_ms.unwrap_or(self.max_clock_step_ms),
+            disk: self.disk,
             events: self.events,
             raft: self.raft,
             log: LogSettings {

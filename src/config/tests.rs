@@ -66,6 +66,7 @@ fn a_file_with_only_the_needed_keys_gets_the_defaults() {
     assert_eq!(config.client.max_message_bytes, 4_194_304);
     assert_eq!(config.members, vec![]);
     assert_eq!(config.max_clock_step_ms, 10_000);
+    assert_eq!(config.disk.reserve_bytes, 1_073_741_824);
     assert_eq!(config.raft, RaftSettings::default());
     assert_eq!(config.log, LogSettings::default());
 }
@@ -277,6 +278,19 @@ fn events_are_not_let_go_before_anybody_can_have_read_them() {
         assert!(load_text(&with(0), StartArgs::default()).is_ok());
         assert!(load_text(&with(bad + 1), StartArgs::default()).is_ok());
     }
+}
+
+#[test]
+fn a_reserve_that_is_gone_at_once_or_larger_than_a_disk_is_refused() {
+    let with = |bytes: u64| VALID.to_owned() + &format!("\n[disk]\nreserve_bytes = {bytes}\n");
+    for bytes in [1, (16 << 20) - 1, (1 << 50) + 1] {
+        let told = message_of(&with(bytes), StartArgs::default());
+        assert_tells(&told, &["disk.reserve_bytes", &bytes.to_string(), "16777216 to 1125899906842624"]);
+    }
+    for bytes in [0, 16 << 20, 1 << 50] {
+        assert_eq!(load_text(&with(bytes), StartArgs::default()).expect("valid").disk.reserve_bytes, bytes);
+    }
+    assert_tells(&message("[peer]", "[disk]\nreserve = 1\n[peer]"), &["reserve", "line"]);
 }
 
 #[test]

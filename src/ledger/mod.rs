@@ -15,6 +15,7 @@
 //! | `rows`, `loading` | the state as rows, for checkpoints and digests; a state out of its rows |
 //! | `command`, `event`, `rejection`, `outcome` | what goes in and what comes out |
 //! | `decide/` | one file per command family |
+//! | `giving_back` | what is decided even when there is no room for more |
 //! | `promise` | sums of limits, kept |
 //! | `warm` | memory is slow |
 //! | `evolve` | the one place that changes state |
@@ -32,6 +33,7 @@ pub mod drift;
 pub mod event;
 mod evolve;
 pub mod export;
+mod giving_back;
 pub mod hold;
 pub mod holders;
 mod index;

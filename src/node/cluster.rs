@@ -96,7 +96,7 @@ impl Node {
         v1::StatusResponse { cluster: self.parts.cluster.clone(), nodes }
     }
 
-    async fn status_of(&self, id: NodeId, member: &Member, digest: bool) -> v1::NodeStatus {
+    pub(super) async fn status_of(&self, id: NodeId, member: &Member, digest: bool) -> v1::NodeStatus {
         if id == self.parts.id {
             return self.own_status(digest).await;
         }
@@ -147,6 +147,7 @@ impl Node {
         let metrics = metrics.borrow_watched();
         let fault = metrics.running_state.as_ref().err().map(ToString::to_string);
         let refused = clock_refused.then(|| "its clock is refused: set it right".to_owned());
+        let room = self.room.seen();
         let member = metrics
             .membership_config
             .get_node(&id)
@@ -166,10 +167,16 @@ impl Node {
             digest: told,
             voter: metrics.membership_config.voter_ids().any(|voter| voter == id),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            problem: fault.or(unreadable).or(refused).unwrap_or_default(),
+            problem: [fault, unreadable, room.problem, refused]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("; "),
             clock_ms: self.clock_ms(),
             clock_refused,
             verifier_key: self.verifier_key(),
+            disk_free_bytes: room.free_bytes,
+            disk_nearly_full: room.is_nearly_full,
         }
     }
 
@@ -333,7 +340,7 @@ impl Node {
         self.progress.borrow().index.unwrap_or(0)
     }
 
-    fn member(&self, id: NodeId) -> Option<Member> {
+    pub(super) fn member(&self, id: NodeId) -> Option<Member> {
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.get_node(&id).cloned()
@@ -367,7 +374,7 @@ impl Node {
         Ok(())
     }
 
-    fn voters(&self) -> BTreeSet<NodeId> {
+    pub(super) fn voters(&self) -> BTreeSet<NodeId> {
         let metrics = self.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()

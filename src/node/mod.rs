@@ -17,6 +17,7 @@
 //! | `past` | states of the past, and which are kept |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
+//! | `room` | disks that are nearly full |
 //! | `relay` | what nodes ask of each other on behalf of clients |
 //!
 //! A request may be sent again at any time: its id makes that safe. So whatever is unclear here
@@ -34,6 +35,7 @@ mod propose;
 mod read;
 pub mod relay;
 pub mod retention;
+mod room;
 mod scrub;
 mod tick;
 mod time;
@@ -75,6 +77,7 @@ use crate::raft::Raft;
 use crate::raft::state_machine::Progress;
 use crate::raft::state_machine::StateGuard;
 use crate::rng::Rng;
+use crate::store::Medium;
 
 /// The first pause before something is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -108,6 +111,13 @@ pub enum ErrorKind {
     },
     /// It has not happened yet.
     NotYet,
+    /// A disk is nearly full: what takes or adds was not tried.
+    NoRoom {
+        /// Whose disk.
+        node: NodeId,
+        /// What is left on it.
+        free_bytes: u64,
+    },
     /// This node is broken and about to stop.
     Fault,
 }
@@ -120,6 +130,11 @@ impl Error {
 
     fn unavailable(problem: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Unavailable, problem)
+    }
+
+    /// The refusal of a request of which an earlier attempt had no answer: it holds for the last one alone.
+    fn after_an_attempt(self) -> Self {
+        Self::unavailable(format!("whether an earlier attempt takes effect is unknown; since then {self}"))
     }
 }
 
@@ -149,6 +164,10 @@ pub struct Parts {
     pub signer: NoteSigner,
     /// How long events are kept, as far as this node has a say.
     pub retention: Retention,
+    /// What it keeps its data on.
+    pub medium: Arc<dyn Medium>,
+    /// With less than this free on it, what takes or adds is not decided.
+    pub reserve_bytes: u64,
 }
 
 /// One node.
@@ -157,6 +176,7 @@ pub struct Node {
     proposals: propose::Queue,
     reads: read::Queue,
     time: time::Time,
+    room: room::Room,
     freshness: view::Freshness,
     past: past::Past,
     progress: tokio::sync::watch::Receiver<Progress>,
@@ -176,6 +196,7 @@ impl Node {
         let (reads, waiting) = read::queue();
         let (past, wanted) = past::Past::new();
         let time = time::Time::new(parts.max_clock_step_ms);
+        let room = room::Room::new(parts.reserve_bytes);
         let progress = parts.applied.progress();
         let watches = watch::Watches::new(*progress.borrow());
         let previews = Semaphore::new(1);
@@ -185,6 +206,7 @@ impl Node {
             proposals,
             reads,
             time,
+            room,
             freshness: view::Freshness::default(),
             past,
             progress,
@@ -203,6 +225,7 @@ impl Node {
         tasks.spawn(past::run(Arc::downgrade(&node), wanted));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
         tasks.spawn(watch::pump::run(Arc::downgrade(&node)));
+        tasks.spawn(room::run(Arc::downgrade(&node)));
         Ok(node)
     }
 
@@ -247,7 +270,8 @@ impl Node {
 
     /// Has requests decided in their order, together as far as possible; returns one result for
     /// each. The first that is not decided is the last that was tried, except that a request which
-    /// can never be decided does not stand in the way of those after it.
+    /// can never be decided, or for which there is no room, does not stand in the way of those after
+    /// it.
     pub async fn decide_all(&self, requests: Vec<Request>, deadline: Instant) -> Vec<Result<Outcome, Error>> {
         let refused: Vec<Option<Error>> =
             requests.iter().map(|request| propose::check_size(request).err()).collect();
@@ -255,16 +279,24 @@ impl Node {
         let mut left: VecDeque<Request> = possible.map(|(request, _)| request).collect();
         let mut outcomes = Vec::with_capacity(left.len());
         let mut retry = Retry::until(deadline);
+        // How many of them were sent before and may have been decided then.
+        let mut tried = 0;
         let undecided = loop {
             if left.is_empty() {
                 break None;
             }
             // What is sent again has the same ids, and what was decided is not sent again.
-            let group = left.iter().take(propose::group_of(&left)).cloned().collect();
+            let group: Vec<_> = left.iter().take(propose::group_of(&left)).cloned().collect();
+            let sent = group.len();
             let propose::Decided { outcomes: decided, error } =
                 self.proposals.propose(group, deadline, false).await;
             left.drain(..decided.len());
-            outcomes.extend(decided);
+            let before = tried;
+            tried = tried.max(sent) - decided.len();
+            outcomes.extend(decided.into_iter().enumerate().map(|(position, result)| match result {
+                Err(refused) if position < before => Err(refused.after_an_attempt()),
+                result => result,
+            }));
             match error {
                 None => retry = Retry::until(deadline),
                 Some(error) => {
@@ -277,7 +309,9 @@ impl Node {
         let mut outcomes = outcomes.into_iter();
         let result = |refused| match refused {
             Some(error) => Err(error),
-            None => outcomes.next().ok_or_else(|| undecided.clone().expect("all are decided, or one is not")),
+            None => outcomes.next().unwrap_or_else(|| {
+                Err(undecided.clone().expect("all are decided or refused, or one is not"))
+            }),
         };
         refused.into_iter().map(result).collect()
     }

@@ -59,14 +59,15 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// What became of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Decided {
-    /// Of its first commands, in order; of all of them when there is no error.
-    pub outcomes: Vec<Outcome>,
+    /// Of its first commands, in order; of all of them when there is no error. An error here is that there
+    /// is no room for the command: it was not tried, and those after it were.
+    pub outcomes: Vec<Result<Outcome, Error>>,
     /// Why the others have no outcome. `Unavailable` means that they may be tried again.
     pub error: Option<Error>,
 }
 
-impl From<Vec<Outcome>> for Decided {
-    fn from(outcomes: Vec<Outcome>) -> Self {
+impl From<Vec<Result<Outcome, Error>>> for Decided {
+    fn from(outcomes: Vec<Result<Outcome, Error>>) -> Self {
         Self { outcomes, error: None }
     }
 }
@@ -80,19 +81,19 @@ impl From<Error> for Decided {
 /// What was decided so far, of the first commands of a group. The caller has it, too: when its
 /// deadline passes, what is decided is decided.
 #[derive(Clone, Default)]
-struct Outcomes(Arc<Mutex<Vec<Outcome>>>);
+struct Outcomes(Arc<Mutex<Vec<Result<Outcome, Error>>>>);
 
 impl Outcomes {
-    fn extend(&self, outcomes: impl Iterator<Item = Outcome>) {
+    fn extend(&self, outcomes: impl Iterator<Item = Result<Outcome, Error>>) {
         self.lock().extend(outcomes);
     }
 
     /// All of them; what comes later nobody waits for.
-    fn take(&self) -> Vec<Outcome> {
+    fn take(&self) -> Vec<Result<Outcome, Error>> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Outcome>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Result<Outcome, Error>>> {
         self.0.lock().expect("nothing panics while it holds the outcomes")
     }
 }
@@ -301,12 +302,37 @@ impl Node {
         while !alive.is_empty() {
             let (entry, counts) = next_entry(&mut alive);
             let decided = if leads {
-                self.propose_entry(&entry).await.map_or_else(Decided::from, Decided::from)
+                // Some group may be there for the entry alone.
+                let has_tick = counts.contains(&0);
+                self.propose_admitted(entry, has_tick).await.map_or_else(Decided::from, Decided::from)
             } else {
                 self.forward(&entry, Instant::now() + ATTEMPT).await
             };
             hand_out(&mut alive, &counts, decided);
         }
+    }
+
+    /// Proposes those of the commands for which there is room.
+    async fn propose_admitted(
+        &self,
+        requests: Vec<Request>,
+        has_tick: bool,
+    ) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        let refusals = self.refusals(&requests);
+        let admitted: Vec<Request> = requests
+            .into_iter()
+            .zip(&refusals)
+            .filter_map(|(request, refusal)| refusal.is_none().then_some(request))
+            .collect();
+        let decided =
+            if admitted.is_empty() && !has_tick { Vec::new() } else { self.propose_entry(&admitted).await? };
+        assert_eq!(decided.len(), admitted.len(), "each command of an entry has one outcome");
+        let mut decided = decided.into_iter();
+        let result = |refusal| match refusal {
+            Some(error) => Err(error),
+            None => Ok(decided.next().expect("counted above")),
+        };
+        Ok(refusals.into_iter().map(result).collect())
     }
 
     async fn propose_entry(&self, requests: &[Request]) -> Result<Vec<Outcome>, Error> {
@@ -433,14 +459,17 @@ mod tests {
     }
 
     fn decide(requests: &[Request]) -> Decided {
-        requests.iter().map(outcome).collect::<Vec<_>>().into()
+        requests.iter().map(outcome).map(Ok).collect::<Vec<_>>().into()
+    }
+
+    fn revisions(decided: &Decided) -> Vec<u64> {
+        decided.outcomes.iter().map(|result| result.as_ref().map_or(0, |outcome| outcome.revision)).collect()
     }
 
     #[track_caller]
     fn assert_decided(group: Group, commands: u64, error: Option<ErrorKind>) {
         let decided = group.answer.blocking_recv().expect("it was answered");
-        let revisions: Vec<_> = decided.outcomes.iter().map(|outcome| outcome.revision).collect();
-        assert_eq!(revisions, (group.first..group.first + commands).collect::<Vec<_>>());
+        assert_eq!(revisions(&decided), (group.first..group.first + commands).collect::<Vec<_>>());
         assert_eq!(decided.error.map(|error| error.kind), error);
     }
 
@@ -486,13 +515,31 @@ mod tests {
     fn what_the_leader_has_decided_is_handed_out_though_the_rest_is_not() {
         let (mut pending, mut answers) = groups(&[(1, 10), (3, 10), (1, 10), (0, 0)]);
         let entries = carry(&mut pending, |requests| Decided {
-            outcomes: requests[..2].iter().map(outcome).collect(),
+            outcomes: requests[..2].iter().map(outcome).map(Ok).collect(),
             error: Some(Error::unavailable("the deadline passed")),
         });
         assert_eq!(entries, [5]);
         for (group, decided) in answers.drain(..).zip([1, 1, 0, 0]) {
             let error = (group.first != 1).then_some(ErrorKind::Unavailable);
             assert_decided(group, decided, error);
+        }
+    }
+
+    #[test]
+    fn a_command_without_room_does_not_stand_in_the_way_of_those_around_it() {
+        let (mut pending, mut answers) = groups(&[(1, 10), (2, 10), (1, 10)]);
+        let no_room = Error::new(ErrorKind::NoRoom { node: 1, free_bytes: 7 }, "nearly full");
+        let entries = carry(&mut pending, |requests| {
+            let results = requests.iter().map(outcome).map(|outcome| match outcome.revision {
+                2 | 4 => Err(no_room.clone()),
+                _ => Ok(outcome),
+            });
+            results.collect::<Vec<_>>().into()
+        });
+        assert_eq!(entries, [4]);
+        for (group, expected) in answers.drain(..).zip([vec![1], vec![0, 3], vec![0]]) {
+            let decided = group.answer.blocking_recv().expect("it was answered");
+            assert_eq!((revisions(&decided), decided.error), (expected, None));
         }
     }
 
@@ -509,8 +556,7 @@ mod tests {
             groups
         };
         let (decided, _waiting) = tokio::join!(asked, carry);
-        let revisions: Vec<_> = decided.outcomes.iter().map(|outcome| outcome.revision).collect();
-        assert_eq!(revisions, [1]);
+        assert_eq!(revisions(&decided), [1]);
         assert_eq!(decided.error.map(|error| error.kind), Some(ErrorKind::Unavailable));
     }
 

@@ -49,6 +49,7 @@ impl ErrorKind {
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
             Self::Compacted { .. } | Self::NotYet => Code::OutOfRange,
+            Self::NoRoom { .. } => Code::ResourceExhausted,
             Self::Fault => Code::Internal,
         }
     }
@@ -188,24 +189,36 @@ fn decode_reply(reply: peer::ForwardReply, asked: usize) -> Result<Decided, Erro
     Ok(Decided { outcomes, error })
 }
 
-fn encode_outcome(outcome: &Outcome) -> peer::Outcome {
-    peer::Outcome {
-        revision: outcome.revision,
-        replayed: outcome.replayed,
-        verdict: Some(verdict::encode(&outcome.verdict)),
+fn encode_outcome(result: &Result<Outcome, Error>) -> peer::Outcome {
+    match result {
+        Ok(outcome) => peer::Outcome {
+            revision: outcome.revision,
+            replayed: outcome.replayed,
+            verdict: Some(verdict::encode(&outcome.verdict)),
+            no_room: None,
+        },
+        Err(Error { kind: ErrorKind::NoRoom { node, free_bytes }, problem }) => peer::Outcome {
+            no_room: Some(peer::NoRoom { node_id: *node, free_bytes: *free_bytes, problem: problem.clone() }),
+            ..Default::default()
+        },
+        Err(error) => unreachable!("a command of an entry is decided, or refused for lack of room: {error}"),
     }
 }
 
-fn decode_outcome(message: peer::Outcome) -> Result<Outcome, Error> {
+/// The outer error is that of an answer which makes no sense.
+fn decode_outcome(message: peer::Outcome) -> Result<Result<Outcome, Error>, Error> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::unavailable(format!("the answer of the leader makes no sense: {error}"))
     };
+    if let Some(peer::NoRoom { node_id, free_bytes, problem }) = message.no_room {
+        return Ok(Err(Error::new(ErrorKind::NoRoom { node: node_id, free_bytes }, problem)));
+    }
     let verdict = message.verdict.ok_or_else(|| unreadable(&"it has no verdict"))?;
-    Ok(Outcome {
+    Ok(Ok(Outcome {
         revision: message.revision,
         replayed: message.replayed,
         verdict: verdict::decode(verdict).map_err(|error| unreadable(&error))?,
-    })
+    }))
 }
 
 /// Answers the other nodes.

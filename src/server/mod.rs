@@ -107,7 +107,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     let clients = bind(&*parts.net, "client.listen", &config.client.listen).await?;
     let peers = bind(&*parts.net, "peer.listen", &config.peer.listen).await?;
 
-    let Opened { log, state } = parts.store.open()?;
+    let Opened { log, state, medium } = parts.store.open()?;
     let identity = Identity { cluster: config.cluster.clone(), node_id: config.node_id };
     let connections = Peers::new(Arc::clone(&parts.net), &config.cluster, config.node_id);
     if !identity.owns(&*log)? {
@@ -155,6 +155,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
                 max_age_ms: (config.events.max_age_ms > 0).then_some(config.events.max_age_ms),
                 max_count: (config.events.max_count > 0).then_some(config.events.max_count),
             },
+            medium,
+            reserve_bytes: config.disk.reserve_bytes,
         },
         &mut tasks,
     )?;
@@ -176,7 +178,10 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         () = stop => Ok(()),
         fault = reports.first() => Err(ServerError::Fault(fault)),
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
-        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
+        // Some tasks end with the engine, and may be seen to before it is.
+        ended = tasks.join_next() => Err(ServerError::Fault(
+            fatal(&raft).unwrap_or_else(|| format!("a task of the node ended: {ended:?}")),
+        )),
         fault = checkpoint::run(
             &applied,
             Duration::from_millis(config.raft.checkpoint_interval_ms),
@@ -332,11 +337,18 @@ async fn report_health(raft: Raft, reporter: HealthReporter) {
 async fn broken(raft: &Raft) -> String {
     let mut metrics = raft.metrics();
     loop {
-        if let Err(fatal) = &metrics.borrow_watched().running_state {
-            return fatal.to_string();
+        if let Some(fatal) = fatal(raft) {
+            return fatal;
         }
         if metrics.changed().await.is_err() {
-            return "the consensus engine ended".to_owned();
+            return fatal(raft).unwrap_or_else(|| "the consensus engine ended".to_owned());
         }
     }
+}
+
+/// The fault that the consensus engine has met.
+fn fatal(raft: &Raft) -> Option<String> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.running_state.as_ref().err().map(ToString::to_string)
 }

@@ -207,6 +207,21 @@ impl fmt::Debug for Received {
     }
 }
 
+/// How the disk below both stores is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Bytes that can still be written to it.
+    pub free_bytes: u64,
+    /// Whether writes are held up until what was written before is put in order.
+    pub holds_up_writes: bool,
+}
+
+/// Watches what both stores are kept on.
+pub trait Medium: Send + Sync + 'static {
+    /// How it is. What has failed behind the back of those who write is an error.
+    fn health(&self) -> Result<Health, StoreError>;
+}
+
 /// Both stores of one node.
 #[derive(Clone)]
 pub struct Opened {
@@ -214,6 +229,8 @@ pub struct Opened {
     pub log: Arc<dyn LogStore>,
     /// The ledger state and its events.
     pub state: Arc<dyn StateStore>,
+    /// What they are kept on. Does not keep them open.
+    pub medium: Arc<dyn Medium>,
 }
 
 /// Opens the stores of a node; what stands behind it (a folder, a simulated disk) is its own

@@ -136,6 +136,8 @@ pub struct Node {
     log: PathBuf,
     client: Port,
     peer: Port,
+    /// Another program that is started with the node behind it, and becomes it.
+    pub under: Vec<String>,
     process: Option<Process>,
 }
 
@@ -146,8 +148,15 @@ pub struct Process(Child);
 impl Process {
     /// Starts the program with these words; what it says is added to these files.
     fn start(words: &[&str], stdout: &Path, stderr: &Path) -> Self {
+        Self::start_under(&[], words, stdout, stderr)
+    }
+
+    fn start_under(under: &[String], words: &[&str], stdout: &Path, stderr: &Path) -> Self {
         let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a file");
-        let child = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        let line: Vec<&str> =
+            under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_quorate")]).collect();
+        let child = Command::new(line[0])
+            .args(&line[1..])
             .args(words)
             .env_clear()
             .stdin(Stdio::null())
@@ -218,6 +227,7 @@ impl Node {
             log: folder.join("log"),
             client: Port::find(),
             peer: Port::find(),
+            under: Vec::new(),
             process: None,
         }
     }
@@ -260,7 +270,17 @@ impl Node {
         self.client.give_away();
         self.peer.give_away();
         let config = self.config.to_str().expect("a path in UTF-8");
-        self.process = Some(Process::start(&["start", "--config", config], &self.log, &self.log));
+        let words = ["start", "--config", config];
+        self.process = Some(Process::start_under(&self.under, &words, &self.log, &self.log));
+    }
+
+    /// How it ended by itself, if it did; then it can be started again.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut().expect("the node was started").ended();
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
     }
 
     /// Starts it, expecting that it ends by itself.

@@ -14,6 +14,7 @@ mod bad_input;
 mod bulk;
 mod command_line;
 mod deadlines;
+mod disks;
 mod harness;
 mod history;
 mod kills;

@@ -258,6 +258,7 @@ fn relayed(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
                 revision: event.revision,
                 replayed: false,
                 verdict: Some(verdict::encode(&verdict)),
+                no_room: None,
             })
         };
         for outcome in block.events.into_iter().filter_map(outcome) {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::stream;
+use openraft::RaftSnapshotBuilder as _;
 use openraft::storage::RaftStateMachine as _;
 use quorate::raft::Applied;
 use quorate::raft::StateMachine;
@@ -74,6 +75,9 @@ impl StateStore for Flaky {
     }
 
     fn install(&self, received: Received) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::new("install", "no space left"));
+        }
         self.store.install(received)
     }
 }
@@ -106,4 +110,31 @@ async fn after_one_failed_write_nothing_is_written_even_if_it_would_work_again()
     }
     assert_eq!(keys_of(&*flaky.store, Space::Events), before);
     assert_eq!(keys_of(&*flaky.store, Space::Rows), Vec::<Vec<u8>>::new());
+}
+
+#[tokio::test]
+async fn after_a_snapshot_that_could_not_be_installed_nothing_is_written() {
+    let source = Subject::simulated().open_state();
+    apply(&source, history(20)).await;
+    let built =
+        StateMachine(source).get_snapshot_builder().await.build_snapshot().await.expect("it is built");
+
+    let subject = Subject::simulated();
+    let flaky = Arc::new(Flaky { store: subject.open().state, fails: AtomicBool::new(false) });
+    let applied = Applied::open(flaky.clone()).expect("the state opens");
+    apply(&applied, history(5)).await;
+    flaky.flush().await.expect("it works still");
+    let before = summary(&applied).await;
+    flaky.fails.store(true, Ordering::Relaxed);
+    let mut machine = StateMachine(Arc::clone(&applied));
+    let failed = machine.install_snapshot(&built.meta, built.snapshot).await;
+    assert!(failed.expect_err("the install fails").to_string().contains("no space left"));
+
+    flaky.fails.store(false, Ordering::Relaxed);
+    let mut next = history(6).split_off(5).into_iter().map(|entry| Ok((entry, None)));
+    let refused = machine.apply(stream::iter([next.next().expect("an entry")])).await;
+    assert!(refused.expect_err("nothing is written").to_string().contains("an earlier write has failed"));
+    // What is stored is what was there before.
+    drop((machine, applied, flaky));
+    assert_eq!(summary(&subject.open_state()).await, before);
 }

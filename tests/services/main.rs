@@ -1,5 +1,7 @@
 //! The services of one node, over real sockets: what its answers say.
 
+mod faults;
+mod room;
 mod usage;
 mod watch;
 
@@ -29,6 +31,8 @@ use quorate::proto::v1::quotas_client::QuotasClient;
 use quorate::rng::Rng as _;
 use quorate::rng::SystemRng;
 use quorate::server;
+use quorate::server::ServerError;
+use quorate::store::Store;
 use quorate::store::simulated::Disk;
 use quorate::store::simulated::SimulatedStore;
 use tokio::sync::oneshot;
@@ -51,7 +55,7 @@ struct Bench {
     cluster: ClusterClient<Channel>,
     /// Tells the node to stop; it also does when this is dropped.
     stop: oneshot::Sender<()>,
-    node: JoinHandle<()>,
+    node: JoinHandle<Result<(), ServerError>>,
 }
 
 /// The clock of the machine, set forward by so many milliseconds.
@@ -110,6 +114,42 @@ fn rejection(status: &Status) -> v1::Rejection {
     quorate::client::rejection_of(status).expect("a rejection in the details")
 }
 
+fn config(max_message_bytes: usize) -> Config {
+    let mut config = configs(1).remove(0);
+    config.client.max_message_bytes = max_message_bytes;
+    config
+}
+
+/// Of nodes that form a cluster.
+fn configs(nodes: u64) -> Vec<Config> {
+    let address = || format!("127.0.0.1:{}", free_port());
+    let member = |node_id| Member { node_id, client_address: address(), peer_address: address() };
+    let members: Vec<_> = (1..=nodes).map(member).collect();
+    let config = |member: &Member| Config {
+        cluster: "bench".into(),
+        node_id: member.node_id,
+        data_dir: Default::default(),
+        client: ClientSettings { listen: member.client_address.clone(), max_message_bytes: 4 << 20 },
+        peer: PeerSettings { listen: member.peer_address.clone() },
+        disk: Default::default(),
+        events: Default::default(),
+        members: members.clone(),
+        max_clock_step_ms: 60_000,
+        raft: RaftSettings::default(),
+        log: LogSettings::default(),
+    };
+    members.iter().map(config).collect()
+}
+
+fn parts(store: Box<dyn Store>, clock: Arc<dyn Clock>) -> server::Parts {
+    server::Parts { store, clock, net: Arc::new(TcpNet), rng: Arc::new(SystemRng) }
+}
+
+/// Runs a node until it ends by itself.
+async fn run_alone(store: Box<dyn Store>) -> Result<(), ServerError> {
+    server::run(config(4 << 20), parts(store, Arc::new(SystemClock)), std::future::pending()).await
+}
+
 impl Bench {
     async fn new() -> Self {
         Self::of(4 << 20).await
@@ -122,6 +162,13 @@ impl Bench {
 
     async fn with(max_message_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let mut bench = Self::start(max_message_bytes, clock, Disk::new(1)).await;
+        bench.plant().await;
+        bench
+    }
+
+    /// Forms the cluster and plants the tree.
+    async fn plant(&mut self) {
+        let bench = self;
         bench.cluster.initialize(v1::InitializeRequest::default()).await.expect("a cluster");
         for path in ["acme", "acme/ml"] {
             let scope = v1::CreateScopeRequest { request_id: id(), path: path.into(), ..Default::default() };
@@ -129,36 +176,24 @@ impl Bench {
             let policy = v1::Policy { limit: limit("10"), ..Default::default() };
             bench.quotas.set_quota(set_quota(path, policy)).await.expect("a quota");
         }
-        bench
     }
 
     /// A node with what is on a disk.
     async fn start(max_message_bytes: usize, clock: Arc<dyn Clock>, disk: Arc<Disk>) -> Self {
-        let (client, peer) = (free_port(), free_port());
-        let address = |port| format!("127.0.0.1:{port}");
-        let member = Member { node_id: 1, client_address: address(client), peer_address: address(peer) };
-        let config = Config {
-            cluster: "bench".into(),
-            node_id: 1,
-            data_dir: Default::default(),
-            client: ClientSettings { listen: address(client), max_message_bytes },
-            peer: PeerSettings { listen: address(peer) },
-            events: Default::default(),
-            members: vec![member],
-            max_clock_step_ms: 60_000,
-            raft: RaftSettings::default(),
-            log: LogSettings::default(),
-        };
-        let parts = server::Parts {
-            store: Box::new(SimulatedStore::new(disk)),
-            clock,
-            net: Arc::new(TcpNet),
-            rng: Arc::new(SystemRng),
-        };
+        Self::on(max_message_bytes, clock, Box::new(SimulatedStore::new(disk))).await
+    }
+
+    /// A node with what is in a store.
+    async fn on(max_message_bytes: usize, clock: Arc<dyn Clock>, store: Box<dyn Store>) -> Self {
+        Self::of_config(config(max_message_bytes), clock, store).await
+    }
+
+    async fn of_config(config: Config, clock: Arc<dyn Clock>, store: Box<dyn Store>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
-        let node = tokio::spawn(async move { server::run(config, parts, stopped).await.expect("no fault") });
-        let endpoint = Channel::from_shared(format!("http://{}", address(client))).expect("an address");
+        let address = config.client.listen.clone();
+        let node = tokio::spawn(server::run(config, parts(store, clock), stopped));
+        let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
         let deadline = Instant::now() + PATIENCE;
         let channel = loop {
             match endpoint.connect().await {

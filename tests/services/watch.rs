@@ -420,7 +420,7 @@ async fn watches_end_when_the_node_stops() {
     stop.send(()).expect("the node runs");
     let ended = waiting.0.message().await.expect_err("it is over");
     assert!(ended.code() == Code::Unavailable && ended.message().contains("stopping"), "{ended:?}");
-    node.await.expect("without a fault");
+    node.await.expect("no panic").expect("without a fault");
 }
 
 #[tokio::test]

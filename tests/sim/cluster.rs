@@ -58,7 +58,10 @@ pub const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
 /// Clocks that nobody set wrong are at most this far ahead.
 pub const SKEW_MS: u64 = 400;
 
-/// How soon it is started again, by whatever looks after processes.
+/// Far less than what nodes keep free.
+const LITTLE_BYTES: u64 = 1 << 20;
+
+/// How soon a node is started again, by whatever looks after processes.
 const START: Duration = Duration::from_millis(300);
 
 /// The hosts of the present members, in the order in which they came.
@@ -329,6 +332,12 @@ impl Cluster {
         host.stops.allow();
     }
 
+    /// There is so little room left on a disk that its node keeps it for what gives back.
+    pub fn nearly_fill(&mut self, node: usize) {
+        trace::line(format_args!("the disk of {} is nearly full", HOSTS[node]));
+        self.hosts[node].disk.set_free_bytes(LITTLE_BYTES);
+    }
+
     /// A bit of what a node has stored is another one.
     pub fn flip_bit(&mut self, node: usize) {
         let place = self.hosts[node].disk.flip_bit().unwrap_or_else(|| "nothing".to_owned());
@@ -392,6 +401,7 @@ impl Cluster {
                 self.sim.repair(name, other);
             }
             let host = &mut self.hosts[node];
+            host.disk.make_room();
             if host.disk.set_defect(None).is_some() {
                 host.stops.forbid(now);
                 if host.disk.errors() > host.errors && host.starts_at.is_none() {
@@ -479,6 +489,7 @@ fn config(node: usize, first: usize, raft: RaftSettings) -> Config {
         cluster: CLUSTER.to_owned(),
         node_id: member(node).node_id,
         data_dir: Default::default(),
+        disk: Default::default(),
         client: ClientSettings { listen: format!("0.0.0.0:{CLIENT_PORT}"), max_message_bytes: 4 << 20 },
         peer: PeerSettings { listen: format!("0.0.0.0:{PEER_PORT}") },
         events: Default::default(),

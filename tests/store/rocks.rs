@@ -97,7 +97,7 @@ fn a_second_open_says_that_the_directory_is_in_use() {
 #[test]
 fn the_directory_is_in_use_while_anything_of_it_is_held() {
     let node = Node::new();
-    let Opened { log, state } = node.open();
+    let Opened { log, state, .. } = node.open();
     let snapshot = state.snapshot().unwrap();
     let receiver = state.receive(Vec::new()).unwrap();
     drop(log);
@@ -122,7 +122,7 @@ fn a_database_opened_by_another_program_is_in_use() {
 #[tokio::test]
 async fn the_last_handle_of_the_log_may_be_dropped_by_a_callback() {
     let node = Node::new();
-    let Opened { log, state } = node.open();
+    let Opened { log, state, .. } = node.open();
     drop(state);
     let (done, outcome) = tokio::sync::oneshot::channel();
     let last = Arc::clone(&log);
@@ -385,4 +385,50 @@ fn a_directory_of_another_format_is_refused() {
     drop(node.open());
     fs::write(node.path("FORMAT"), "quorate data 2\n").unwrap();
     assert_says(&node.refusal(), "\"quorate data 2\", which this version cannot read");
+}
+
+// The disk is watched.
+
+#[tokio::test]
+async fn the_free_bytes_are_those_of_the_disk_and_watching_it_keeps_nothing_open() {
+    let node = Node::with_data().await;
+    let Opened { log, state, medium } = node.open();
+    let health = medium.health().unwrap();
+    let disk = rustix::fs::statvfs(node.path("")).unwrap();
+    let size = disk.f_blocks * disk.f_frsize;
+    assert!(health.free_bytes > 0 && health.free_bytes < size, "{health:?} of {size}");
+    assert!(!health.holds_up_writes, "{health:?}");
+    drop((log, state));
+    node.open();
+}
+
+#[tokio::test]
+async fn a_compaction_that_fails_behind_the_back_of_all_is_an_error_for_who_looks_and_who_flushes() {
+    let node = Node::with_data().await;
+    let Opened { state, medium, .. } = node.open();
+    let tables = names_in(&node.path(LIVE)).into_iter().filter(|name| name.ends_with(".sst"));
+    for table in tables.collect::<Vec<_>>() {
+        flip_byte(&node.path(LIVE).join(table), 30);
+    }
+    // A compaction begins when there are some files that have not been compacted.
+    let mut number = 100;
+    let error = loop {
+        assert!(number < 1_000, "no compaction has failed");
+        state.write(numbered(number)).unwrap();
+        number += 1;
+        let flushed = state.flush().await;
+        if let Err(error) = medium.health() {
+            break error;
+        }
+        // It may have failed between the two.
+        if flushed.is_err() {
+            break medium.health().expect_err("it has failed");
+        }
+    };
+    let said = error.to_string();
+    assert_says(&said, "look at the disk");
+    assert_says(&said, "flushes or compactions failed: make room if the disk is full");
+    assert_says(&said, "generation-1/LOG says why");
+    let flushed = state.flush().await.expect_err("nothing is built on it");
+    assert!(flushed.problem.contains("failed") || flushed.problem.contains("is damaged"), "{flushed}");
 }

@@ -192,3 +192,24 @@ async fn the_same_seed_loses_the_same() {
     }
     assert!(seen.len() > 1, "all seeds lose the same");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_takes_nothing_and_has_what_it_had() {
+    let disk = Disk::new(5);
+    let opened = open(&disk);
+    append(&opened.log, entry(0)).await.unwrap();
+    disk.set_free_bytes(7);
+    assert_eq!(opened.medium.health().unwrap().free_bytes, 7);
+    append(&opened.log, entry(1)).await.unwrap();
+    disk.set_free_bytes(0);
+    let full = "the disk is full: make room on it";
+    assert!(append(&opened.log, entry(2)).await.unwrap_err().to_string().contains(full));
+    assert!(opened.state.write(numbered(0)).unwrap_err().to_string().contains(full));
+    assert!(opened.state.flush().await.unwrap_err().to_string().contains(full));
+    disk.set_free_bytes(1 << 30);
+    // What failed once is not tried again by the same process.
+    append(&opened.log, entry(3)).await.unwrap_err();
+    let opened = open(&disk);
+    assert_eq!(entries(&opened), 2);
+    append(&opened.log, entry(2)).await.unwrap();
+}

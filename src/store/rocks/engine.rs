@@ -10,7 +10,6 @@ use bytes::Bytes;
 use rocksdb::Cache;
 use rocksdb::ColumnFamily;
 use rocksdb::DB;
-use rocksdb::ErrorKind;
 use rocksdb::FlushOptions;
 use rocksdb::ReadOptions;
 use rocksdb::WriteBatch;
@@ -18,6 +17,9 @@ use rocksdb::WriteOptions;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties;
 
+use super::explain::background;
+use super::explain::explain;
+use super::explain::explain_open;
 use super::folder::DirectoryLock;
 use super::options;
 use crate::store::Batch;
@@ -222,15 +224,21 @@ impl Engine {
     /// Fails when a flush or a compaction has failed behind the back of the callers. RocksDB would
     /// try again for as long as it can write at all; a node does not build on a disk that failed.
     pub(super) fn check_background(&self, action: &'static str) -> Result<(), StoreError> {
-        let count = self.db.property_int_value(properties::BACKGROUND_ERRORS);
-        match count.map_err(|error| self.failed(action, &error))? {
-            None | Some(0) => Ok(()),
-            Some(count) => {
-                let log = self.db.path().join("LOG");
-                let problem = format!("{count} flushes or compactions failed, see {}", log.display());
-                Err(StoreError::new(action, problem))
-            }
+        match self.property(action, properties::BACKGROUND_ERRORS)? {
+            0 => Ok(()),
+            count => Err(StoreError::new(action, background(self.db.path(), count))),
         }
+    }
+
+    /// The same, and whether writes are held up until compactions have caught up.
+    pub(super) fn check(&self, action: &'static str) -> Result<bool, StoreError> {
+        self.check_background(action)?;
+        Ok(self.property(action, properties::IS_WRITE_STOPPED)? > 0)
+    }
+
+    fn property(&self, action: &'static str, name: &properties::PropName) -> Result<u64, StoreError> {
+        let value = self.db.property_int_value(name).map_err(|error| self.failed(action, &error))?;
+        value.ok_or_else(|| StoreError::new(action, format!("RocksDB does not know {name:?}")))
     }
 
     /// Makes a copy of what is written now as a new folder `path`, sharing the immutable files.
@@ -255,28 +263,4 @@ fn within(from: &[u8], to: &[u8]) -> ReadOptions {
     options.set_iterate_lower_bound(from);
     options.set_iterate_upper_bound(to);
     options
-}
-
-fn explain(path: &Path, error: &rocksdb::Error) -> String {
-    match error.kind() {
-        ErrorKind::Corruption => damaged(path, error),
-        _ => format!("{}: {error}", path.display()),
-    }
-}
-
-/// At an open, files that are missing are damage too.
-fn explain_open(path: &Path, error: &rocksdb::Error) -> String {
-    let text: &str = error.as_ref();
-    match error.kind() {
-        ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => {
-            format!("another process is using {} ({error})", path.display())
-        }
-        ErrorKind::IOError if text.contains("No such file") => damaged(path, error),
-        ErrorKind::InvalidArgument | ErrorKind::NotFound => damaged(path, error),
-        _ => explain(path, error),
-    }
-}
-
-fn damaged(path: &Path, error: &rocksdb::Error) -> String {
-    format!("{} is damaged: this node must be replaced ({error})", path.display())
 }

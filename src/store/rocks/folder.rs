@@ -12,12 +12,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::explain::failed;
 use crate::store::StoreError;
-
-/// Turns an I/O error at `path` into a store error; for `map_err`.
-pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    move |error| StoreError::new(action, format!("{}: {error}", path.display()))
-}
 
 /// The right to use a data directory. Whatever touches the directory keeps it alive, so that a
 /// second open can never clean away what is still in use.

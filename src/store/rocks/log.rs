@@ -54,6 +54,10 @@ impl RocksLog {
             .map_err(|error| StoreError::new("start the log writer", error))?;
         Ok(Self { engine, queue: Some(queue), writer: Some(writer) })
     }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
 }
 
 impl LogStore for RocksLog {

@@ -13,9 +13,11 @@
 //! Knows nothing of what keys and values mean.
 
 mod engine;
+mod explain;
 mod folder;
 mod generation;
 mod log;
+mod medium;
 mod options;
 mod snapshot;
 mod state;
@@ -27,9 +29,10 @@ use std::sync::Arc;
 
 use self::engine::Engine;
 use self::engine::Instance;
+use self::explain::failed;
 use self::folder::DirectoryLock;
-use self::folder::failed;
 use self::log::RocksLog;
+use self::medium::Disk;
 use self::state::RocksState;
 use super::Opened;
 use super::Store;
@@ -63,7 +66,10 @@ impl Store for RocksStore {
         if create {
             complete(data_dir)?;
         }
-        Ok(Opened { log: Arc::new(RocksLog::start(log)?), state: Arc::new(state) })
+        let (log, state) = (Arc::new(RocksLog::start(log)?), Arc::new(state));
+        let (data_dir, watched) = (data_dir.clone(), (Arc::downgrade(&log), Arc::downgrade(&state)));
+        let medium = Arc::new(Disk { data_dir, log: watched.0, state: watched.1 });
+        Ok(Opened { log, state, medium })
     }
 }
 

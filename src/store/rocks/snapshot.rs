@@ -14,9 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use super::explain::failed;
 use super::folder::DirectoryLock;
 use super::folder::TemporaryFolder;
-use super::folder::failed;
 use super::folder::sync_folder;
 use crate::store::Received;
 use crate::store::Snapshot;

@@ -23,9 +23,9 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::engine::Instance;
+use super::explain::failed;
 use super::folder::DirectoryLock;
 use super::folder::TemporaryFolder;
-use super::folder::failed;
 use super::folder::remove_entries;
 use super::folder::sync_folder;
 use super::generation;
@@ -111,6 +111,11 @@ impl RocksState {
 
     fn live(&self) -> Arc<Generation> {
         Arc::clone(&self.guard())
+    }
+
+    /// As of its engine.
+    pub(super) fn check(&self, action: &'static str) -> Result<bool, StoreError> {
+        self.live().engine.check(action)
     }
 
     fn next_folder(&self) -> u64 {

@@ -28,6 +28,9 @@ use crate::store::STATE_SPACES;
 use crate::store::Space;
 use crate::store::StoreError;
 
+/// How much is free when nobody said otherwise: what is written takes nothing of it.
+const SIZE_BYTES: u64 = 1 << 40;
+
 /// One life of the node on the disk: from an open to the next crash or open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessId(u64);
@@ -64,7 +67,7 @@ pub enum Defect {
 impl Defect {
     fn error(self, action: &'static str) -> StoreError {
         let problem = match self {
-            Self::Full => "no space left on device",
+            Self::Full => "the disk is full: make room on it, then start the node again",
             Self::SyncFails => "input/output error",
         };
         StoreError::new(action, problem)
@@ -83,6 +86,8 @@ struct Inner {
     defect: Option<Defect>,
     /// How often somebody was told of a defect.
     errors: u64,
+    /// How much more fits on it, as far as others are told. With nothing left writes fail.
+    free_bytes: u64,
     process: ProcessId,
     log: Medium,
     state: Medium,
@@ -102,6 +107,7 @@ impl Disk {
                 slowness: 1,
                 defect: None,
                 errors: 0,
+                free_bytes: SIZE_BYTES,
                 process: ProcessId(0),
                 log: Medium::new("append to the log", &LOG_SPACES),
                 state: Medium::new("write the state", &STATE_SPACES),
@@ -116,6 +122,16 @@ impl Disk {
     /// said before it is durable is then more likely to be caught by a crash.
     pub fn slow_down(&self, times: u32) {
         self.lock().slowness = times;
+    }
+
+    /// From now on so much is free, whatever is written. With nothing left every write fails.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.lock().free_bytes = bytes;
+    }
+
+    /// As much is free again as nobody could fill.
+    pub fn make_room(&self) {
+        self.set_free_bytes(SIZE_BYTES);
     }
 
     /// Something is wrong with the disk from now on, or nothing is any more. Returns what was before.
@@ -231,13 +247,16 @@ impl Disk {
         let full = inner.meet(Defect::Full, "append to the log").err();
         let failed = group.latency.and_then(|_| inner.meet(Defect::SyncFails, "sync the log").err());
         let Inner { log, queue, log_failure, .. } = &mut *inner;
+        if log_failure.is_none() {
+            *log_failure = full;
+        }
         let mut results = Vec::with_capacity(group.count);
         for Queued { batch, done, .. } in queue.drain(..group.count) {
-            let result = match (log_failure.clone(), full.clone(), failed.clone()) {
-                (Some(error), ..) | (None, Some(error), _) => Err(error),
+            let result = match (log_failure.clone(), failed.clone()) {
+                (Some(error), _) => Err(error),
                 // What was written before a sync that fails may be there or not.
-                (None, None, Some(error)) => log.write(batch).and(Err(error)),
-                (None, None, None) => log.write(batch),
+                (None, Some(error)) => log.write(batch).and(Err(error)),
+                (None, None) => log.write(batch),
             };
             if let Err(error) = &result {
                 *log_failure = Some(error.clone());
@@ -275,6 +294,11 @@ impl Disk {
         inner.meet(Defect::SyncFails, "install a snapshot")?;
         inner.state.replace(tables);
         Ok(())
+    }
+
+    pub(super) fn free_bytes(&self, process: ProcessId) -> Result<u64, StoreError> {
+        let inner = self.enter("look at the disk", process)?;
+        Ok(if inner.is_full() { 0 } else { inner.free_bytes })
     }
 
     /// A table of the log, to read a range of keys in it. A store does not notice damage elsewhere.
@@ -330,9 +354,14 @@ impl fmt::Debug for Disk {
 }
 
 impl Inner {
+    fn is_full(&self) -> bool {
+        self.free_bytes == 0 || self.defect == Some(Defect::Full)
+    }
+
     /// Fails when the disk has this defect.
     fn meet(&mut self, defect: Defect, action: &'static str) -> Result<(), StoreError> {
-        if self.defect != Some(defect) {
+        let is_met = self.defect == Some(defect) || (defect == Defect::Full && self.is_full());
+        if !is_met {
             return Ok(());
         }
         self.errors += 1;

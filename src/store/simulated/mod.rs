@@ -26,7 +26,9 @@ use self::snapshot::Sealed;
 use super::Batch;
 use super::Done;
 use super::Durability;
+use super::Health;
 use super::LogStore;
+use super::Medium;
 use super::Opened;
 use super::Read;
 use super::Received;
@@ -60,7 +62,19 @@ impl Store for SimulatedStore {
         let process = self.disk.start_process();
         let log = SimulatedLog { disk: Arc::clone(&self.disk), process };
         let state = SimulatedState { disk: Arc::clone(&self.disk), process };
-        Ok(Opened { log: Arc::new(log), state: Arc::new(state) })
+        let medium = SimulatedMedium { disk: Arc::clone(&self.disk), process };
+        Ok(Opened { log: Arc::new(log), state: Arc::new(state), medium: Arc::new(medium) })
+    }
+}
+
+struct SimulatedMedium {
+    disk: Arc<Disk>,
+    process: ProcessId,
+}
+
+impl Medium for SimulatedMedium {
+    fn health(&self) -> Result<Health, StoreError> {
+        Ok(Health { free_bytes: self.disk.free_bytes(self.process)?, holds_up_writes: false })
     }
 }
 

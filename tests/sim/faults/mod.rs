@@ -63,6 +63,9 @@ pub enum Fault {
     FollowerSyncFails,
     LeaderDiskIsFull,
     FollowerDiskIsFull,
+    /// There is room for what gives back alone.
+    LeaderDiskIsNearlyFull,
+    AllDisksAreNearlyFull,
     /// One bit of what a node has stored is another one.
     BitFlips,
     /// A node comes back with an empty disk.
@@ -77,7 +80,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::LeaderLosesPower,
         Self::FollowerLosesPower,
         Self::AllLosePower,
@@ -102,6 +105,8 @@ impl Fault {
         Self::FollowerSyncFails,
         Self::LeaderDiskIsFull,
         Self::FollowerDiskIsFull,
+        Self::LeaderDiskIsNearlyFull,
+        Self::AllDisksAreNearlyFull,
         Self::BitFlips,
         Self::DiskIsLost,
         Self::MembersChange,
@@ -131,12 +136,14 @@ impl Fault {
             | Self::FollowerSyncFails
             | Self::LeaderDiskIsFull
             | Self::FollowerDiskIsFull
+            | Self::LeaderDiskIsNearlyFull
             | Self::BitFlips
             | Self::DiskIsLost => true,
             Self::AllLosePower
             | Self::PowerLossDuringPartition
             | Self::PowerLossDuringCatchUp
             | Self::AllAreKilled
+            | Self::AllDisksAreNearlyFull
             | Self::LinksLoseMessages
             | Self::LinksAreSlow
             | Self::MembersChange

@@ -49,6 +49,7 @@ pub enum Action {
     SlowDisk(usize, u32),
     SlowDisks(u32),
     Break(usize, Defect),
+    NearlyFill(usize),
     FlipBit(usize),
     LoseDisk(usize),
     /// Ends everything that lasts, and starts whoever is down.
@@ -77,6 +78,7 @@ impl Action {
             Self::SlowDisk(node, times) => cluster.slow_disk(node, times),
             Self::SlowDisks(times) => cluster.slow_disks(times),
             Self::Break(node, defect) => cluster.break_disk(node, defect),
+            Self::NearlyFill(node) => cluster.nearly_fill(node),
             Self::FlipBit(node) => cluster.flip_bit(node),
             Self::LoseDisk(node) => cluster.lose_disk(node),
             Self::Heal => cluster.heal(),
@@ -161,6 +163,8 @@ impl Script<'_> {
             Fault::FollowerSyncFails => self.lasting([Action::Break(follower, Defect::SyncFails)]),
             Fault::LeaderDiskIsFull => self.lasting([Action::Break(leader, Defect::Full)]),
             Fault::FollowerDiskIsFull => self.lasting([Action::Break(follower, Defect::Full)]),
+            Fault::LeaderDiskIsNearlyFull => self.lasting([Action::NearlyFill(leader)]),
+            Fault::AllDisksAreNearlyFull => self.lasting(members.into_iter().map(Action::NearlyFill)),
             Fault::BitFlips => {
                 let node = if self.random.random() { leader } else { follower };
                 self.replaced([Action::FlipBit(node), Action::CutPower(node)], node)
