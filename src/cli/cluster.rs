@@ -77,7 +77,7 @@ impl ClusterCommand {
                 return Ok(());
             }
             Self::Add(AddArgs { node_id, client_address, peer_address }) => {
-                let member = v1::Member { node_id, client_address, peer_address };
+                let member = v1::Member { node_id, client_address, peer_address, ..Default::default() };
                 (client.add_node(member).await?, format!("added: node {node_id}, without a vote"))
             }
             Self::Promote(NodeArgs { node_id }) => {
@@ -173,7 +173,7 @@ mod tests {
             member: Some(v1::Member {
                 node_id,
                 client_address: format!("host{node_id}:7101"),
-                peer_address: String::new(),
+                ..Default::default()
             }),
             role: role.into(),
             term,

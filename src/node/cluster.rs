@@ -47,11 +47,11 @@ impl Node {
 
     /// Forms the cluster from the configured members.
     pub async fn initialize(&self) -> Result<Vec<v1::Member>, Error> {
-        let members: BTreeMap<NodeId, Member> = self.parts.members.iter().cloned().collect();
+        let mut members: BTreeMap<NodeId, Member> = self.parts.members.iter().cloned().collect();
         if !members.contains_key(&self.parts.id) {
             return Err(refused("the configuration of this node names no members to form a cluster with"));
         }
-        self.check_nobody_has_begun(&members).await?;
+        self.meet(&mut members).await?;
         self.parts
             .raft
             .initialize(members.clone())
@@ -60,8 +60,8 @@ impl Node {
         Ok(members.iter().map(|(id, member)| encode_member(*id, member)).collect())
     }
 
-    /// A node whose data was lost must not form a second cluster beside the first.
-    async fn check_nobody_has_begun(&self, members: &BTreeMap<NodeId, Member>) -> Result<(), Error> {
+    /// Asks all for their keys. A node whose data was lost must not form a second cluster beside the first.
+    async fn meet(&self, members: &mut BTreeMap<NodeId, Member>) -> Result<(), Error> {
         let nodes = join_all(members.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
         for node in nodes {
             let id = node.member.as_ref().map_or(0, |member| member.node_id);
@@ -76,6 +76,9 @@ impl Node {
                 return Err(refused(format!(
                     "node {id} does not answer ({problem}); start every member before the cluster is formed"
                 )));
+            }
+            if let Some(member) = members.get_mut(&id) {
+                member.verifier_key = node.verifier_key;
             }
         }
         Ok(())
@@ -191,7 +194,8 @@ impl Node {
 
     pub(super) async fn add_node_as_leader(&self, request: v1::AddNodeRequest) -> Result<(), Error> {
         let member = request.member.ok_or_else(|| Error::new(ErrorKind::Invalid, "member is missing"))?;
-        let (id, member) = crate::raft::wire::decode_member(member);
+        let (id, mut member) = crate::raft::wire::decode_member(member);
+        member.verifier_key.clear();
         if id == 0 {
             return Err(Error::new(ErrorKind::Invalid, "member.node_id is 0; node ids begin at 1"));
         }
@@ -199,6 +203,13 @@ impl Node {
             return Err(refused(format!("node {id} is a member already")));
         }
         self.check_addresses(&member)?;
+        let node = self.status_of(id, &member, false).await;
+        if node.role() == v1::Role::Unreachable {
+            let problem = node.problem;
+            return Err(refused(format!("node {id} does not answer ({problem}); start it first")));
+        }
+        // From now on it is this node alone: one without its data has another key.
+        member.verifier_key = node.verifier_key;
         self.changed(self.parts.raft.add_learner(id, member, false).await).await
     }
 

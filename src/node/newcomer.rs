@@ -46,7 +46,7 @@ pub async fn check(peers: &Arc<Peers>, me: NodeId, members: &[(NodeId, Member)])
 
 /// The node, if it answers and belongs to a formed cluster. One that does not answer says nothing.
 async fn has_formed(peers: &Arc<Peers>, id: NodeId, member: &Member) -> Option<NodeId> {
-    let channel = match peers.channel(id, &member.peer_address, Purpose::Relay) {
+    let channel = match peers.channel(id, member, Purpose::Relay) {
         Ok(channel) => channel,
         Err(status) => {
             tracing::warn!(node = id, %status, "cannot ask a member whether the cluster is formed");

@@ -87,8 +87,7 @@ impl Node {
     }
 
     fn relay_client_on(&self, purpose: Purpose, id: NodeId, member: &Member) -> Result<Client, Error> {
-        let channel =
-            self.parts.peers.channel(id, &member.peer_address, purpose).map_err(|status| answer(&status))?;
+        let channel = self.parts.peers.channel(id, member, purpose).map_err(|status| answer(&status))?;
         Ok(RelayClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))

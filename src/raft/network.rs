@@ -73,7 +73,7 @@ impl Factory {
             peers: Arc::clone(&self.peers),
             faults: self.faults.clone(),
             target,
-            address: node.peer_address.clone(),
+            member: node.clone(),
             purpose,
         }
     }
@@ -100,7 +100,7 @@ pub struct Network {
     peers: Arc<Peers>,
     faults: Faults,
     target: NodeId,
-    address: String,
+    member: Member,
     purpose: Purpose,
 }
 
@@ -116,7 +116,7 @@ fn nonsense(error: impl std::fmt::Display) -> Status {
 
 impl Network {
     fn client(&self) -> Result<RaftClient<PeerChannel>, Status> {
-        let channel = self.peers.channel(self.target, &self.address, self.purpose)?;
+        let channel = self.peers.channel(self.target, &self.member, self.purpose)?;
         Ok(RaftClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES))

@@ -19,6 +19,8 @@ use tonic::transport::Endpoint;
 use tonic::transport::Uri;
 use tower::service_fn;
 
+use super::fault::Faults;
+use super::types::Member;
 use super::types::NodeId;
 use crate::net::Net;
 
@@ -37,6 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 const CLUSTER: &str = "quorate-cluster";
 const FROM: &str = "quorate-from";
 const TO: &str = "quorate-to";
+const KEY: &str = "quorate-key";
 
 /// What a connection is for. Each purpose has its own, so that a large transfer delays no
 /// heartbeat.
@@ -70,7 +73,8 @@ impl Peers {
     }
 
     /// The connection to a node for a purpose. It connects with the first call.
-    pub fn channel(&self, to: NodeId, address: &str, purpose: Purpose) -> Result<PeerChannel, Status> {
+    pub fn channel(&self, to: NodeId, member: &Member, purpose: Purpose) -> Result<PeerChannel, Status> {
+        let address = member.peer_address.as_str();
         let mut channels = self.channels.lock().expect("nothing panics while it holds the connections");
         let channel = match channels.get(&(address.to_owned(), purpose)) {
             Some(channel) => channel.clone(),
@@ -80,7 +84,12 @@ impl Peers {
                 channel
             }
         };
-        let introduce = Introduce { cluster: metadata(&self.cluster)?, from: self.me.into(), to: to.into() };
+        let introduce = Introduce {
+            cluster: metadata(&self.cluster)?,
+            from: self.me.into(),
+            to: to.into(),
+            key: metadata(&member.verifier_key)?,
+        };
         Ok(InterceptedService::new(channel, introduce))
     }
 
@@ -107,7 +116,7 @@ impl Peers {
 }
 
 fn metadata(text: &str) -> Result<MetadataValue<tonic::metadata::Ascii>, Status> {
-    text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} cannot be a cluster name")))
+    text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} cannot be told to another node")))
 }
 
 /// Says on every call who calls, and whom it takes the other to be.
@@ -116,6 +125,8 @@ pub struct Introduce {
     cluster: MetadataValue<tonic::metadata::Ascii>,
     from: MetadataValue<tonic::metadata::Ascii>,
     to: MetadataValue<tonic::metadata::Ascii>,
+    /// Empty when the other is no member yet.
+    key: MetadataValue<tonic::metadata::Ascii>,
 }
 
 impl Interceptor for Introduce {
@@ -124,22 +135,29 @@ impl Interceptor for Introduce {
         metadata.insert(CLUSTER, self.cluster.clone());
         metadata.insert(FROM, self.from.clone());
         metadata.insert(TO, self.to.clone());
+        metadata.insert(KEY, self.key.clone());
         Ok(request)
     }
 }
 
 /// Refuses calls from another cluster, and calls that are meant for another node: an address may
 /// have been given to somebody else.
+///
+/// A call that is meant for this node with other data is a fault. What the other nodes count on was
+/// lost with that data, votes and entries: under its id this node could help to elect a leader that
+/// lacks what was acknowledged.
 #[derive(Debug, Clone)]
 pub struct Recognize {
     cluster: Arc<str>,
     me: NodeId,
+    key: Arc<str>,
+    faults: Faults,
 }
 
 impl Recognize {
-    /// For this node.
-    pub fn new(cluster: &str, me: NodeId) -> Self {
-        Self { cluster: cluster.into(), me }
+    /// For this node, which signs with the key of this name.
+    pub fn new(cluster: &str, me: NodeId, key: &str, faults: Faults) -> Self {
+        Self { cluster: cluster.into(), me, key: key.into(), faults }
     }
 }
 
@@ -161,6 +179,19 @@ impl Interceptor for Recognize {
                 said(FROM),
                 said(TO)
             )));
+        }
+        let key = request.metadata().get(KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !key.is_empty() && key != &*self.key {
+            let me = self.me;
+            let problem = format!(
+                "node {} knows node {me} with other data than this: the data that node {me} joined the cluster \
+                 with was lost, and with it what others count on, so its id cannot be used again; remove it \
+                 (quorate cluster remove {me}) and add a node with a new id, or bring the lost data directory \
+                 back; see docs/operations.md",
+                said(FROM)
+            );
+            self.faults.report(&problem);
+            return Err(Status::unavailable(problem));
         }
         Ok(request)
     }

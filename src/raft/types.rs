@@ -67,4 +67,7 @@ pub struct Member {
     pub client_address: String,
     /// `host:port` for the other nodes.
     pub peer_address: String,
+    /// The key it signs with, which is kept with its data: without that data it is not this member.
+    /// Empty while it is none.
+    pub verifier_key: String,
 }

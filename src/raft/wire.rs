@@ -74,12 +74,17 @@ pub fn encode_member(node_id: u64, member: &Member) -> v1::Member {
         node_id,
         client_address: member.client_address.clone(),
         peer_address: member.peer_address.clone(),
+        verifier_key: member.verifier_key.clone(),
     }
 }
 
 /// A member from its message.
 pub fn decode_member(message: v1::Member) -> (u64, Member) {
-    let member = Member { client_address: message.client_address, peer_address: message.peer_address };
+    let member = Member {
+        client_address: message.client_address,
+        peer_address: message.peer_address,
+        verifier_key: message.verifier_key,
+    };
     (message.node_id, member)
 }
 

@@ -33,6 +33,7 @@ use crate::proto::peer::v1::relay_server::RelayServer;
 use crate::proto::v1;
 use crate::raft;
 use crate::raft::Applied;
+use crate::raft::Faults;
 use crate::raft::Log;
 use crate::raft::Member;
 use crate::raft::NodeId;
@@ -164,8 +165,9 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     tasks.spawn(serve_peers(
         &config,
         peers,
-        RaftService::new(raft.clone(), Arc::clone(&applied), faults),
+        RaftService::new(raft.clone(), Arc::clone(&applied), faults.clone()),
         &node,
+        &faults,
     ));
     let (finish, finished) = tokio::sync::oneshot::channel();
     let (health, serving) = serve_clients(&config, clients, &node, finished);
@@ -233,6 +235,8 @@ fn members(config: &Config) -> Vec<(NodeId, Member)> {
             let address = Member {
                 client_address: member.client_address.clone(),
                 peer_address: member.peer_address.clone(),
+                // It is asked for when the cluster is formed.
+                verifier_key: String::new(),
             };
             (member.node_id, address)
         })
@@ -257,8 +261,9 @@ fn serve_peers(
     listener: Box<dyn Listener>,
     raft: RaftService,
     node: &Arc<Node>,
+    faults: &Faults,
 ) -> impl Future<Output = ()> + use<> {
-    let recognize = Recognize::new(&config.cluster, config.node_id);
+    let recognize = Recognize::new(&config.cluster, config.node_id, &node.verifier_key(), faults.clone());
     let raft = RaftServer::new(raft)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -241,6 +241,7 @@ impl Node {
             node_id: self.id,
             client_address: self.client.address(),
             peer_address: self.peer.address(),
+            ..Default::default()
         }
     }
 
@@ -256,7 +257,7 @@ impl Node {
             self.peer.address(),
             settings.raft,
         );
-        for v1::Member { node_id, client_address, peer_address } in members {
+        for v1::Member { node_id, client_address, peer_address, .. } in members {
             text.push_str(&format!(
                 "[[members]]\nnode_id = {node_id}\nclient_address = {client_address:?}\n\
                  peer_address = {peer_address:?}\n"

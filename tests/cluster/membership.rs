@@ -98,8 +98,13 @@ async fn leadership_goes_round_under_load() {
 async fn a_node_that_does_not_answer_gets_no_vote() {
     let cluster = Cluster::form(Settings { nodes: 1, ..Settings::default() }).await;
     let client = cluster.client(0);
-    let nobody = cluster.node(2);
-    client.add_node(nobody.member()).await.expect("add");
+    let mut nobody = cluster.node(2);
+    let message = refusal(client.add_node(nobody.member()).await);
+    assert!(message.contains("node 2 does not answer"), "{message}");
+    nobody.write_config(&cluster.name, &[], &cluster.settings);
+    nobody.start();
+    eventually("the node is added", async || client.add_node(nobody.member()).await.ok()).await;
+    nobody.kill();
     // With its vote nothing could ever be decided again, not even to take it back.
     let message = refusal(client.promote_node(2).await);
     assert!(message.contains("node 2 does not answer"), "{message}");

@@ -146,6 +146,7 @@ fn membership() -> storage::Membership {
         node_id,
         client_address: format!("10.0.0.{node_id}:7400"),
         peer_address: format!("10.0.0.{node_id}:7401"),
+        verifier_key: format!("quorate/test/{node_id}+68fe97ee+AfNTErFt8Vxq2Qwm6pGfBQ2Xh3XoTCnhV0hFLm6eeJFv"),
     };
     storage::Membership {
         configs: vec![

@@ -119,6 +119,7 @@ pub fn joint_membership(term: u64, index: u64) -> Entry {
     let member = |id: u64| Member {
         client_address: format!("node-{id}:7101"),
         peer_address: format!("node-{id}:7201"),
+        verifier_key: String::new(),
     };
     let nodes: std::collections::BTreeMap<u64, Member> = (1..=4).map(|id| (id, member(id))).collect();
     let membership = Membership::new(vec![[1].into(), [1, 2, 3].into()], nodes).expect("a membership");

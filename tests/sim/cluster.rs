@@ -74,6 +74,7 @@ pub fn member(node: usize) -> v1::Member {
         node_id: node as u64 + 1,
         client_address: format!("{name}:{CLIENT_PORT}"),
         peer_address: format!("{name}:{PEER_PORT}"),
+        ..Default::default()
     }
 }
 

@@ -97,10 +97,16 @@ async fn the_sweep_of_the_environment() {
 /// One seed or scenario, chosen by the environment as the other tests do; by itself it runs one more seed.
 #[test]
 fn the_seed_of_the_environment() {
-    let seed = std::env::var(SEED).map_or(SEEDS.end, |seed| seed.parse().expect("the seed is a number"));
+    let seed = std::env::var(SEED).ok().map(|seed| seed.parse().expect("the seed is a number"));
     let (seed, shape) = match std::env::var(SCENARIO) {
-        Ok(name) => Scenario::named(&name).unwrap_or_else(|| panic!("there is no scenario {name:?}")).shape(),
-        Err(_) => (seed, Shape::of(seed)),
+        Ok(name) => {
+            let scenario = Scenario::named(&name);
+            scenario.unwrap_or_else(|| panic!("there is no scenario {name:?}")).shape(seed)
+        }
+        Err(_) => {
+            let seed = seed.unwrap_or(SEEDS.end);
+            (seed, Shape::of(seed))
+        }
     };
     let result = run::run(seed, &shape);
     let trace = trace::take();

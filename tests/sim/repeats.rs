@@ -170,8 +170,8 @@ impl Repeater {
 
     fn client(&self, from: usize, to: usize) -> RaftClient<PeerChannel> {
         let peers = Peers::new(Arc::new(SimulatedNet), CLUSTER, member(from).node_id);
-        let to = member(to);
-        let channel = peers.channel(to.node_id, &to.peer_address, Purpose::Replication);
+        let (to, member) = wire::decode_member(member(to));
+        let channel = peers.channel(to, &member, Purpose::Replication);
         RaftClient::new(channel.expect("an address of a node"))
     }
 }

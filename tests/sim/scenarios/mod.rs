@@ -21,11 +21,12 @@ impl Scenario {
         ALL.iter().find(|scenario| scenario.name == name)
     }
 
-    /// Its seed and its shape.
-    pub fn shape(&self) -> (u64, Shape) {
-        let mut shape = Shape { nodes: self.nodes, faults: self.faults.to_vec(), ..Shape::of(self.seed) };
+    /// Its seed, or another, and its shape.
+    pub fn shape(&self, seed: Option<u64>) -> (u64, Shape) {
+        let seed = seed.unwrap_or(self.seed);
+        let mut shape = Shape { nodes: self.nodes, faults: self.faults.to_vec(), ..Shape::of(seed) };
         (self.change)(&mut shape);
-        (self.seed, shape)
+        (seed, shape)
     }
 }
 
@@ -75,6 +76,15 @@ pub const ALL: &[Scenario] = &[
         seed: 23,
         nodes: 3,
         faults: &[Fault::MembersChange, Fault::LeadershipMoves, Fault::DiskIsLost],
+        change: as_it_is,
+    },
+    Scenario {
+        name: "an_added_node_without_its_data_has_no_vote",
+        about: "a node that was added later knows nobody whom it could ask whether its empty disk is as it should \
+                be; it began as a new one, and voted under its old id",
+        seed: 1,
+        nodes: 3,
+        faults: &[Fault::DiskIsLost, Fault::LeaderIsKilled, Fault::DiskIsLost],
         change: as_it_is,
     },
     Scenario {
