@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::Batch;
 use crate::store::Done;
 use crate::store::Durability;
@@ -159,7 +161,7 @@ impl Disk {
         let Ok(mut inner) = self.enter("append to the log", process) else {
             return Vec::new();
         };
-        let Inner { log, queue, log_failure, .. } = &mut *inner;
+        let Inner { random, log, queue, log_failure, .. } = &mut *inner;
         let mut results = Vec::with_capacity(group.count);
         for Queued { batch, done, .. } in queue.drain(..group.count) {
             let result = match log_failure {
@@ -172,7 +174,11 @@ impl Disk {
             results.push((done, result));
         }
         if group.latency.is_some() {
-            log.sync(log.written);
+            if planted(Bug::SyncFailureHidden) && random.below(20) == 0 {
+                log.unsynced.clear();
+            }
+            let late = if planted(Bug::AcknowledgeBeforeSync) { results.len() as u64 } else { 0 };
+            log.sync(log.written - late);
         }
         results
     }
@@ -282,13 +288,22 @@ impl Medium {
         let kept = random.below(self.unsynced.len() as u64 + 1);
         let synced = self.written - self.unsynced.len() as u64;
         self.sync(synced + kept);
+        if planted(Bug::TornBatch)
+            && let Some(mut torn) = self.unsynced.pop_front()
+        {
+            torn.ops.truncate(1);
+            apply(&mut self.durable, &torn);
+        }
         self.unsynced.clear();
         self.visible = self.durable.clone();
     }
 
-    fn replace(&mut self, tables: Tables) {
+    fn replace(&mut self, mut tables: Tables) {
         self.unsynced.clear();
         self.visible = tables.clone();
+        if planted(Bug::HalfInstalledSnapshot) {
+            tables.insert(Space::Events, Arc::clone(&self.durable[&Space::Events]));
+        }
         self.durable = tables;
     }
 }
