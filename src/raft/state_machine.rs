@@ -426,7 +426,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some((entry, responder)) = entries.try_next().await? {
             if planted(Bug::PublishedBeforeBatch) {
                 self.0.progress.send_modify(|progress| progress.index = Some(entry.log_id.index));
-                tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+                self.0.store.flush().await?;
             }
             let outcomes = self.0.apply_entry(entry)?;
             if let Some(responder) = responder {

@@ -11,6 +11,8 @@
 //! | `deadlines/` | what must hold of time |
 //! | `watchers` | who watches events as they come, and must miss none |
 //! | `reads/` | what readers ask, and what must hold of what they are told |
+//! | `parts` | what is done in parts: all of it or what was asked for, and no more |
+//! | `usage` | what was taken over time |
 //! | `trace` | everything that happened, as text |
 //!
 //! Each seed runs in a process of its own, because some of what libraries draw is drawn once per
@@ -30,10 +32,12 @@ mod cluster;
 mod deadlines;
 mod faults;
 mod net;
+mod parts;
 mod quotas;
 mod reads;
 mod run;
 mod trace;
+mod usage;
 mod watchers;
 #[path = "../watching/mod.rs"]
 mod watching;

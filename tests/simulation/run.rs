@@ -28,10 +28,12 @@ use crate::deadlines::spans::Spans;
 use crate::faults::Clocks;
 use crate::faults::Faults;
 use crate::net::channel;
+use crate::parts::check_parts;
 use crate::reads::Reader;
 use crate::reads::Replies;
 use crate::reads::check_reads;
 use crate::trace;
+use crate::usage::check_usage;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
@@ -190,6 +192,10 @@ async fn audit(seed: u64, shared: Shared) -> turmoil::Result {
     check_reads(&streams[0], &shared.history.borrow(), &shared.replies.borrow())?.trace();
     let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
     Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
+    for node in &nodes {
+        check_usage(&streams[0], node).await?;
+    }
+    check_parts(seed).await?;
     Ok(())
 }
 
