@@ -43,6 +43,8 @@ bugs! {
         "A vote is remembered and not synced: a power failure takes it back.";
     TruncationNotWritten, "truncation-not-written", "S6",
         "Entries that are taken back stay on the disk.";
+    TruncationTakesMore, "truncation-takes-more", "S2, S6",
+        "With the entries that are taken back the last one that stays is removed from the disk.";
     PurgePastFlushed, "purge-past-flushed", "S2",
         "The log is purged up to a snapshot that is not flushed.";
     CommittedAhead, "committed-ahead", "S6",
@@ -85,6 +87,8 @@ bugs! {
         "A new leader begins with its own clock, whatever others say.";
     TickByOwnClock, "tick-by-own-clock", "L1",
         "A leader looks at its own clock to see whether something is due.";
+    PageLeavesOneOut, "page-leaves-one-out", "S1",
+        "The token of a page is that of the item after it, so that the next page begins too late.";
     WatchSkips, "watch-skips", "S7",
         "A watch that goes on at another node leaves one event out.";
 

@@ -168,10 +168,11 @@ impl RequestTable {
     ) {
         self.load(id, decided);
         self.floor = self.floor_at(now);
-        let early = if planted(Bug::RequestsForgottenEarly) { WINDOW_MS - 500 } else { 0 };
-        let end = self.floor_at(now.saturating_add(early));
+        let is_early = |id| {
+            planted(Bug::RequestsForgottenEarly) && id <= RequestId::just_before(now.saturating_sub(500))
+        };
         while let Some((oldest, decided)) = self.decided.first() {
-            if oldest > self.floor.max(end) {
+            if oldest > self.floor && !is_early(oldest) {
                 if self.weight <= CAPACITY {
                     break;
                 }

@@ -390,7 +390,8 @@ impl RaftLogStorage<TypeConfig> for Log {
             shared.last = last_log_id.min(shared.last).max(shared.purged);
         }
         let mut batch = Batch::default();
-        batch.delete_range(Space::Entries, keys::entry(keep), keys::entry(u64::MAX));
+        let first = keep.saturating_sub(u64::from(planted(Bug::TruncationTakesMore)));
+        batch.delete_range(Space::Entries, keys::entry(first), keys::entry(u64::MAX));
         if !planted(Bug::TruncationNotWritten) {
             self.write(batch, Durability::Synced).await?;
         }

@@ -344,10 +344,8 @@ impl Applied {
         let current = self.current();
         let meta =
             SnapshotMeta { last_log_id: current.last_applied, last_membership: current.membership.clone() };
-        let taken = match self.newest_copy().filter(|_| planted(Bug::SnapshotLabelledLater)) {
-            Some(earlier) => Ok(earlier),
-            None => self.store.snapshot(),
-        };
+        let earlier = if planted(Bug::SnapshotLabelledLater) { self.newest_copy() } else { None };
+        let taken = earlier.map_or_else(|| self.store.snapshot(), Ok);
         drop(current);
         if let Ok(snapshot) = &taken {
             self.keep_snapshot(meta.clone(), SnapshotData::Made(Arc::clone(snapshot)));

@@ -11,6 +11,7 @@ use quorate::client::ClientOptions;
 use quorate::client::v1::BatchCommand;
 use quorate::client::v1::BatchRequest;
 use quorate::client::v1::CommitRequest;
+use quorate::client::v1::Hold;
 use quorate::client::v1::HoldAmount;
 use quorate::client::v1::Line;
 use quorate::client::v1::ListHoldsRequest;
@@ -39,6 +40,9 @@ const SCOPE: &str = LENDERS[1];
 
 /// The most of one hold.
 const MOST: u64 = 9;
+
+/// Holds of one page: there are more than these at most times.
+const PAGE: u32 = 2;
 
 /// Does it, and looks after each command at what there is.
 pub async fn check_parts(seed: u64) -> Verdict {
@@ -96,7 +100,8 @@ impl Parts {
 
     async fn reserve(&mut self) -> Result<String, String> {
         let amount = self.random.random_range(1..=MOST);
-        let reserved = self.client.reserve(self.request_id(), reservation(amount)).await;
+        let id = self.request_id();
+        let reserved = self.client.reserve(id, reservation(amount)).await;
         let hold = reserved.map_err(|error| failed(&error))?.hold_id;
         self.holds.insert(hold, Taken { used: 0, held: amount });
         Ok(self.traced(format!("{amount} were reserved as {hold}")))
@@ -109,7 +114,8 @@ impl Parts {
             r#final: Some(is_final),
             ..Default::default()
         };
-        self.client.commit(self.request_id(), message).await.map_err(|error| failed(&error))?;
+        let id = self.request_id();
+        self.client.commit(id, message).await.map_err(|error| failed(&error))?;
         let taken = self.holds.get_mut(&hold).expect("it is live");
         taken.used += amount;
         taken.held = if is_final { 0 } else { taken.held - amount };
@@ -119,7 +125,8 @@ impl Parts {
     /// What is held goes first.
     async fn release(&mut self, hold: u64, amount: u64) -> Result<String, String> {
         let message = ReleaseRequest { hold_id: hold, lines: vec![part(amount)], ..Default::default() };
-        self.client.release(self.request_id(), message).await.map_err(|error| failed(&error))?;
+        let id = self.request_id();
+        self.client.release(id, message).await.map_err(|error| failed(&error))?;
         let taken = self.holds.get_mut(&hold).expect("it is live");
         let of_held = taken.held.min(amount);
         taken.held -= of_held;
@@ -139,7 +146,8 @@ impl Parts {
         ];
         let commands = commands.map(|command| BatchCommand { tag: 0, command: Some(command) });
         let message = BatchRequest { atomic: true, commands: commands.into(), ..Default::default() };
-        match self.client.batch(self.request_id(), message).await {
+        let id = self.request_id();
+        match self.client.batch(id, message).await {
             Err(ClientError::Rejected { rejection: Some(rejection), .. })
                 if matches!(rejection.reason, Some(Reason::PartFailed(_))) =>
             {
@@ -162,9 +170,9 @@ impl Parts {
                 return Err(format!("{scope} shows {shown} instead of {used} and {held}"));
             }
         }
-        let message = ListHoldsRequest { scope: SCOPE.to_owned(), page_size: 1_000, ..Default::default() };
-        let shown = self.client.list_holds(message).await.map_err(|error| failed(&error))?.holds;
-        let shown: BTreeMap<u64, Vec<(String, String)>> = shown
+        let shown: BTreeMap<u64, Vec<(String, String)>> = self
+            .list_holds()
+            .await?
             .into_iter()
             .map(|hold| (hold.hold_id, hold.lines.into_iter().map(|line| (line.used, line.held)).collect()))
             .collect();
@@ -177,6 +185,20 @@ impl Parts {
             Ok(())
         } else {
             Err(format!("the holds are {shown:?} instead of {expected:?}"))
+        }
+    }
+
+    /// All of them, in pages of a few.
+    async fn list_holds(&self) -> Result<Vec<Hold>, String> {
+        let mut message = ListHoldsRequest { scope: SCOPE.to_owned(), page_size: PAGE, ..Default::default() };
+        let mut holds = Vec::new();
+        loop {
+            let page = self.client.list_holds(message.clone()).await.map_err(|error| failed(&error))?;
+            holds.extend(page.holds);
+            if page.next_page_token.is_empty() {
+                return Ok(holds);
+            }
+            message.page_token = page.next_page_token;
         }
     }
 
