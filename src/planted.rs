@@ -41,8 +41,6 @@ bugs! {
         "The engine is told that entries are on disk when they are handed to the store.";
     VoteNotSynced, "vote-not-synced", "S6",
         "A vote is remembered and not synced: a power failure takes it back.";
-    TruncationNotWritten, "truncation-not-written", "S6",
-        "Entries that are taken back stay on the disk.";
     TruncationTakesMore, "truncation-takes-more", "S2, S6",
         "With the entries that are taken back the last one that stays is removed from the disk.";
     PurgePastFlushed, "purge-past-flushed", "S2",

@@ -18,7 +18,6 @@ use quorate::client::v1::ListHoldsRequest;
 use quorate::client::v1::ReleaseRequest;
 use quorate::client::v1::ReserveRequest;
 use quorate::client::v1::batch_command::Command;
-use quorate::client::v1::rejection::Reason;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -147,13 +146,12 @@ impl Parts {
         let commands = commands.map(|command| BatchCommand { tag: 0, command: Some(command) });
         let message = BatchRequest { atomic: true, commands: commands.into(), ..Default::default() };
         let id = self.request_id();
-        match self.client.batch(id, message).await {
-            Err(ClientError::Rejected { rejection: Some(rejection), .. })
-                if matches!(rejection.reason, Some(Reason::PartFailed(_))) =>
-            {
-                Ok(self.traced("a batch failed as it must".to_owned()))
-            }
-            other => Err(format!("a batch with a part that fails: {other:?}")),
+        let results = self.client.batch(id, message).await.map_err(|error| failed(&error))?.results;
+        let reasons: Vec<&str> = results.iter().map(|result| result.reason.as_str()).collect();
+        if reasons == ["NOT_APPLIED", "UNKNOWN_HOLD"] {
+            Ok(self.traced("a batch failed as it must".to_owned()))
+        } else {
+            Err(format!("a batch of which a part fails: {results:?}"))
         }
     }
 
