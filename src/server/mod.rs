@@ -179,8 +179,9 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         biased;
         () = stop => Ok(()),
         fault = reports.first() => Err(ServerError::Fault(fault)),
-        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
+        // Before the tasks: some of them end when the consensus engine does.
         fault = broken(&raft) => Err(ServerError::Fault(fault)),
+        ended = tasks.join_next() => Err(ServerError::Fault(format!("a task of the node ended: {ended:?}"))),
         fault = checkpoint::run(
             &applied,
             Duration::from_millis(config.raft.checkpoint_interval_ms),
