@@ -101,11 +101,11 @@ build() {
     cp "$CARGO_TARGET_DIR/release/quorate" "$folder/ordinary"
 }
 
-# The names are in the program with the bugs, so that looking for them means something.
+# The names are in the simulation with the bugs, so that looking for them means something.
 check_programs() {
     local name
     for name in QUORATE_PLANTED "${all[@]}"; do
-        grep -qaF -- "$name" "$folder/planted" || die "$name is not in the program that was built with it"
+        grep -qaF -- "$name" "$folder/simulation" || die "$name is not in the simulation with planted bugs"
         ! grep -qaF -- "$name" "$folder/ordinary" || die "$name is in the ordinary program"
     done
     "$folder/ordinary" --version >"$folder/said" || die "the ordinary program does not run"
@@ -118,7 +118,7 @@ check_programs() {
 run_seed() {
     local bug=$1 seed=$2 environment=(-u QUORATE_PLANTED)
     [[ $bug == - ]] || environment=("QUORATE_PLANTED=$bug")
-    env "${environment[@]}" -u QUORATE_SIMULATION_TRACE QUORATE_SIMULATION_SEED="$seed" \
+    env -u QUORATE_SIMULATION_TRACE "${environment[@]}" QUORATE_SIMULATION_SEED="$seed" \
         timeout --foreground --kill-after=5 "$seconds" "$folder/simulation" --exact "$TEST" --nocapture \
         >"$folder/$bug.$seed" 2>&1 </dev/null
 }
