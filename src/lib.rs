@@ -27,6 +27,7 @@ pub mod config;
 pub mod ledger;
 pub mod net;
 pub mod node;
+pub mod planted;
 pub mod projection;
 pub mod proto;
 pub mod raft;

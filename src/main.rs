@@ -11,6 +11,7 @@ use quorate::config;
 use quorate::config::Config;
 use quorate::config::StartArgs;
 use quorate::net::TcpNet;
+use quorate::planted;
 use quorate::rng::SystemRng;
 use quorate::server;
 use quorate::store::rocks::RocksStore;
@@ -22,6 +23,11 @@ use tokio::signal::unix::signal;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if planted::POSSIBLE {
+        return fail(
+            "this program was built with planted bugs, for the simulation; build it without: cargo build --release",
+        );
+    }
     let (global, command) = cli::parse();
     match command {
         Command::Start(arguments) => start(&arguments),

@@ -10,6 +10,7 @@ use super::event::Body;
 use super::event::Cause;
 use super::event::Event;
 use super::evolve::combined;
+use super::hold::HoldId;
 use super::outcome::Grant;
 use super::outcome::Outcome;
 use super::outcome::Verdict;
@@ -20,6 +21,8 @@ use super::request::Request;
 use super::state::State;
 use super::warm::TOGETHER;
 use super::warm::warm;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// How many holds one entry lets expire. The others follow with the next entry, so that no entry
 /// takes for ever, however many are due at once; until then they count as held, so that nothing is
@@ -173,14 +176,23 @@ fn sweep(state: &mut State, now: LogTime, refused: Option<RefusedClock>, events:
         happened(state, now, Cause::Time, decision, events);
     }
     for _ in 0..SWEEP {
-        let Some((_, hold)) =
-            state.hold_deadlines.first().map(|(key, ())| key).filter(|(time, _)| *time <= now)
-        else {
+        let Some(hold) = next_due(state, now) else {
             break;
         };
         let decision = decide::expire(Context { state, now, actor: &nobody, places_later: false }, hold);
         happened(state, now, Cause::Time, decision, events);
     }
+}
+
+/// The hold that expires next, if its time is up.
+fn next_due(state: &State, now: LogTime) -> Option<HoldId> {
+    let is_due = |time: LogTime| time <= now && !(planted(Bug::ExpiredHoldLives) && now - time < 500);
+    if planted(Bug::OrderOfTheNode) && state.changed.len() % 2 == 1 {
+        let deadlines = state.hold_deadlines.iter().map(|(key, ())| key);
+        return deadlines.take_while(|(time, _)| is_due(*time)).last().map(|(_, hold)| hold);
+    }
+    let (_, hold) = state.hold_deadlines.first().map(|(key, ())| key).filter(|(time, _)| is_due(*time))?;
+    Some(hold)
 }
 
 /// First in the order of precedence: a repeat gets the first outcome, and an id that cannot be

@@ -37,6 +37,8 @@ use super::resource::ResourceId;
 use super::scope::ScopeId;
 use super::state::State;
 use super::tree::ChildPolicy;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// Carries out a request that has parts; `None` for one that has none. When it is not carried out,
 /// the state is as before, and what happened instead is returned.
@@ -73,6 +75,7 @@ pub(super) fn parts(
         _ => unreachable!("the others have no parts"),
     };
     let done = done.and_then(|()| parts.check_places());
+    let done = if planted(Bug::BatchNotAtomic) && !parts.events.is_empty() { Ok(()) } else { done };
     let mut events = parts.events;
     if let Err(rejection) = done {
         state.roll_back();

@@ -49,6 +49,8 @@ use super::template;
 use super::template::Template;
 use super::transfer::Transfer;
 use super::tree::TreeRules;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 impl State {
     /// Folds the next event into the state, and remembers the request it answers.
@@ -480,7 +482,9 @@ impl State {
             return self.change_hold(id, event.revision, |hold| become_after(hold, after));
         }
         self.mark(RowKey::Hold(id));
-        self.drop_hold(id);
+        if closed != HoldState::Released || !planted(Bug::ReleaseTwice) {
+            self.drop_hold(id);
+        }
         if let Some(forgotten) = self.closed.next_forgotten() {
             self.mark(RowKey::Closed(forgotten));
             self.closed.remove(forgotten);
@@ -490,7 +494,9 @@ impl State {
     }
 
     fn change_hold(&mut self, id: HoldId, revision: u64, change: impl FnOnce(&mut Hold)) {
-        self.mark(RowKey::Hold(id));
+        if !planted(Bug::ChangedRowNotSaved) {
+            self.mark(RowKey::Hold(id));
+        }
         let hold = self.holds.get_mut(id).expect("a changed hold is live");
         let before = hold.expires_at;
         change(hold);

@@ -14,6 +14,8 @@ use super::scope::Scope;
 use super::scope::ScopeId;
 use super::state::Due;
 use super::state::State;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// A state that is put together. Requests may be left out: then it is one to read from, which does not
 /// know what was decided before.
@@ -129,6 +131,9 @@ impl State {
                 scope.accounts.push(account);
             }
             Row::Transfer(transfer) => self.put_transfer(transfer),
+            Row::Hold(hold) if planted(Bug::DeadlinesLostByRestart) => {
+                self.holds.insert(hold.id, Box::new(hold));
+            }
             Row::Hold(hold) => self.put_hold(hold),
             Row::Closed(closing) => self.closed.insert(closing),
             Row::Request(id, decided) => self.requests.load(id, decided),

@@ -7,6 +7,8 @@ use rust_decimal::Decimal;
 use super::LogTime;
 use super::Revision;
 use super::amount::Amount;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// Most changes and overrides that wait on one quota.
 pub const MAX_SCHEDULED: usize = 32;
@@ -429,7 +431,7 @@ impl Quota {
             if taken <= line {
                 return None;
             }
-            let since = clock.map_or(now, |clock| clock.since);
+            let since = clock.filter(|_| !planted(Bug::GraceBeginsAnew)).map_or(now, |clock| clock.since);
             Some(Clock { since, ended: now >= since.saturating_add(length) })
         };
         Clocks {
@@ -446,6 +448,7 @@ impl Quota {
         let running =
             |clock: Option<Clock>, kind| clock.filter(|clock| !clock.ended).and_then(|_| self.ends(kind));
         let scheduled = self.schedule().iter().map(|item| match item.plan {
+            Planned::Override { active: true, .. } if planted(Bug::OverrideForEver) => LogTime::MAX,
             Planned::Override { end, active: true, .. } => end,
             Planned::Override { .. } | Planned::Change { .. } => item.start,
         });

@@ -15,6 +15,8 @@ use super::Revision;
 use super::command::Command;
 use super::outcome::Verdict;
 use super::rising::Rising;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// How long a decided request is remembered, in milliseconds of log time.
 pub const WINDOW_MS: u64 = 60 * 60 * 1000;
@@ -166,8 +168,11 @@ impl RequestTable {
     ) {
         self.load(id, decided);
         self.floor = self.floor_at(now);
+        let is_early = |id| {
+            planted(Bug::RequestsForgottenEarly) && id <= RequestId::just_before(now.saturating_sub(500))
+        };
         while let Some((oldest, decided)) = self.decided.first() {
-            if oldest > self.floor {
+            if oldest > self.floor && !is_early(oldest) {
                 if self.weight <= CAPACITY {
                     break;
                 }

@@ -67,6 +67,8 @@ use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::projection::ProjectionError;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -319,16 +321,21 @@ impl Node {
     /// Waits until this node's state shows everything that was acknowledged anywhere before the
     /// call. Returns what the leader believed the time to be.
     pub async fn linearize(&self, deadline: Instant) -> Result<LogTime, Error> {
+        if planted(Bug::ReadWithoutReadIndex) {
+            return Ok(self.parts.applied.log_time());
+        }
         let ReadPoint { index, time, asked } =
             self.until(deadline, || self.reads.read_index(deadline, false)).await?;
-        self.wait_for(|progress| progress.index >= Some(index), deadline, |progress| {
+        let is_applied =
+            |progress: &Progress| progress.index >= Some(index) || planted(Bug::ReadBeforeApplied);
+        self.wait_for(is_applied, deadline, |progress| {
             let here = progress.index.map_or_else(|| "nothing".to_owned(), |index| index.to_string());
             format!(
                 "this node has applied {here} and not log index {index} in time; ask another node or try again"
             )
         })
         .await?;
-        self.freshness.note(asked);
+        self.freshness.note(if planted(Bug::FreshnessFromAnswer) { Instant::now() } else { asked });
         Ok(time)
     }
 

@@ -23,6 +23,8 @@ use crate::codec::verdict;
 use crate::ledger;
 use crate::ledger::LogTime;
 use crate::ledger::Outcome;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::proto::peer::v1 as peer;
 use crate::proto::peer::v1::relay_client::RelayClient;
 use crate::proto::peer::v1::relay_server;
@@ -103,7 +105,11 @@ impl Node {
     pub(super) async fn forward(&self, requests: &[ledger::Request], deadline: Instant) -> Decided {
         let ask = async {
             let mut client = self.leader_client()?;
-            let requests = requests.iter().map(batch::encode_request).collect();
+            let requests = requests.iter().map(|request| match planted(Bug::ForwardNewRequestId) {
+                true => batch::encode_request(&self.under_new_id(request)),
+                false => batch::encode_request(request),
+            });
+            let requests = requests.collect();
             let message = timed(peer::ForwardRequest { requests }, deadline);
             client.forward(message).await.map_err(|status| answer(&status))
         };
@@ -111,6 +117,12 @@ impl Node {
             Ok(reply) => decode_reply(reply.into_inner(), requests.len()).unwrap_or_else(Decided::from),
             Err(error) => error.into(),
         }
+    }
+
+    /// The same command, as if it were another one.
+    fn under_new_id(&self, request: &ledger::Request) -> ledger::Request {
+        let id = ledger::RequestId::made_at(request.id.time_ms(), self.parts.rng.next_u64().into());
+        ledger::Request { id, ..request.clone() }
     }
 
     /// Asks the leader for the read index.

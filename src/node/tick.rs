@@ -16,6 +16,8 @@ use tokio::time::sleep;
 use super::FIRST_PAUSE;
 use super::LONGEST_PAUSE;
 use super::Node;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// The believed time is looked at this often while something is pending: the clock may be set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -85,6 +87,7 @@ impl Node {
             // A leader that does not know the time yet asks again.
             return if self.parts.raft.is_leader() { Due::In(LOOK) } else { Due::Never };
         };
+        let now = if planted(Bug::TickByOwnClock) { self.clock_ms() } else { now };
         match self.state().next_deadline() {
             None => Due::Idle,
             Some(deadline) if deadline <= now => Due::Now,

@@ -30,6 +30,8 @@ use super::Node;
 use crate::ledger::LogTime;
 use crate::ledger::apply::RefusedClock;
 use crate::ledger::apply::Stamp;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::raft::Member;
 use crate::raft::NodeId;
 
@@ -112,6 +114,7 @@ impl Timekeeper {
         // Of two that disagree one is wrong. One that lies behind what was true already is; otherwise
         // the lower is the lesser evil: time that is behind catches up, time that is ahead stays so.
         let middle = if lower.saturating_add(self.bound) < last { higher } else { lower };
+        let middle = if planted(Bug::OwnClockBelieved) { own } else { middle };
         let base = middle.max(last);
         self.reign = Some(Reign { term, base, since: moment, latest: base, refusal: Refusal::None });
     }
@@ -125,7 +128,7 @@ impl Timekeeper {
             // Nothing stamped here is that far ahead: it was inherited, and only now applied.
             (reign.base, reign.since, count) = (last, moment, last);
         }
-        let follows = own.abs_diff(count) <= self.bound;
+        let follows = own.abs_diff(count) <= self.bound || planted(Bug::LeaderClockFollowed);
         if follows && elapsed >= CORRECTION {
             let drift = u64::try_from(elapsed.as_millis() / LARGEST_DRIFT).unwrap_or(u64::MAX);
             let corrected = own.clamp(count.saturating_sub(drift), count.saturating_add(drift));

@@ -19,6 +19,8 @@ use crate::codec::merkle::Edge;
 use crate::codec::merkle::Hash;
 use crate::codec::merkle::Nodes;
 use crate::ledger::Revision;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::StateStore;
 
 /// What it is.
@@ -75,6 +77,9 @@ impl Proofs {
         }
         let growing = &mut self.levels[usize::from(level)];
         growing.hashes.extend_from_slice(&hash.0);
+        if planted(Bug::LeafOutOfOrder) && level == 0 {
+            growing.hashes.rotate_right(HASH);
+        }
         growing.changed = true;
         if growing.hashes.len() < WIDTH * HASH {
             return;

@@ -18,6 +18,8 @@ use crate::codec::Corrupt;
 use crate::codec::keys;
 use crate::codec::local;
 use crate::ledger::Revision;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
@@ -84,7 +86,7 @@ async fn copy_rows(applied: &Applied, events: u64) -> Result<bool, Stop> {
     if revision - last.revision < events.max(last.rows.saturating_mul(EVENTS_PER_ROW)).max(1) {
         return Ok(false);
     }
-    let prefix = keys::keyframe(revision);
+    let prefix = keys::keyframe(revision + u64::from(planted(Bug::KeyframeOffByOne)));
     // What is left of those that were never completed.
     let mut batch = Batch::default();
     batch.delete_range(Space::Views, keys::keyframe(last.revision + 1), keys::keyframe(revision + 1));

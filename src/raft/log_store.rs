@@ -29,6 +29,8 @@ use super::wire;
 use crate::codec::Corrupt;
 use crate::codec::keys;
 use crate::codec::local;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::Batch;
 use crate::store::Durability;
 use crate::store::LogStore;
@@ -318,7 +320,9 @@ impl RaftLogStorage<TypeConfig> for Log {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, keys::VOTE, local::encode(vote));
-        self.write(batch, Durability::Synced).await?;
+        if !planted(Bug::VoteNotSynced) {
+            self.write(batch, Durability::Synced).await?;
+        }
         self.shared().vote = Some(*vote);
         Ok(())
     }
@@ -348,10 +352,11 @@ impl RaftLogStorage<TypeConfig> for Log {
                 batch.put(Space::Entries, keys::entry(entry.log_id.index), bytes);
                 shared.remember(entry, size);
             }
-            if let Some(committed) = shared.committed
-                && shared.committed > shared.committed_saved
+            let known = if planted(Bug::CommittedAhead) { shared.last } else { shared.committed };
+            if let Some(committed) = known
+                && known > shared.committed_saved
             {
-                shared.committed_saved = shared.committed;
+                shared.committed_saved = known;
                 batch.put(Space::Meta, keys::COMMITTED, local::encode(&committed));
             }
         }
@@ -359,6 +364,11 @@ impl RaftLogStorage<TypeConfig> for Log {
             callback.io_completed(Ok(()));
             return Ok(());
         };
+        if planted(Bug::AppendToldAtOnce) {
+            callback.io_completed(Ok(()));
+            self.store.submit(batch, Durability::Synced, Box::new(drop));
+            return Ok(());
+        }
         let shared = Arc::clone(&self.shared);
         let done = move |result: Result<(), StoreError>| {
             if result.is_ok() {
@@ -380,7 +390,8 @@ impl RaftLogStorage<TypeConfig> for Log {
             shared.last = last_log_id.min(shared.last).max(shared.purged);
         }
         let mut batch = Batch::default();
-        batch.delete_range(Space::Entries, keys::entry(keep), keys::entry(u64::MAX));
+        let first = keep.saturating_sub(u64::from(planted(Bug::TruncationTakesMore)));
+        batch.delete_range(Space::Entries, keys::entry(first), keys::entry(u64::MAX));
         self.write(batch, Durability::Synced).await?;
         // Earlier appends have called back by now, so this is not raised again by one of them.
         let mut shared = self.shared();

@@ -25,6 +25,8 @@ use crate::codec::local;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::ledger::State;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::proto::storage::v1 as storage;
 use crate::store::Batch;
 use crate::store::Space;
@@ -247,7 +249,7 @@ impl<'a> Steps<'a> {
             let middle = low + (high - low).div_ceil(2);
             let found = time_of(self.store(), middle);
             match self.step(found).await? {
-                Some(decided) if decided <= time => low = middle,
+                Some(decided) if decided + u64::from(planted(Bug::AsOfTimeOffByOne)) <= time => low = middle,
                 Some(_) => high = middle - 1,
                 None if self.applied.compacted_at() >= middle => return Err(self.compacted()),
                 None => {

@@ -48,7 +48,10 @@ use crate::ledger::Outcome;
 use crate::ledger::Request;
 use crate::ledger::Revision;
 use crate::ledger::State;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::proto::storage::v1 as storage;
+use crate::store;
 use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
@@ -95,6 +98,9 @@ pub struct Applied {
     broken: Mutex<bool>,
     /// Held by those who read stored rows in several steps: rows are not written meanwhile.
     pub(super) rows: tokio::sync::RwLock<()>,
+    /// The clock of this node, which applying must not know of.
+    #[cfg(feature = "planted-bugs")]
+    pub local_clock: std::sync::OnceLock<Arc<dyn crate::clock::Clock>>,
 }
 
 impl Applied {
@@ -110,6 +116,8 @@ impl Applied {
             generation: AtomicU64::new(0),
             broken: Mutex::new(false),
             rows: tokio::sync::RwLock::new(()),
+            #[cfg(feature = "planted-bugs")]
+            local_clock: Default::default(),
         }))
     }
 
@@ -264,6 +272,10 @@ impl Applied {
             }
             EntryPayload::Normal(payload) => {
                 let (mut stamp, requests) = batch::decode(&payload.0)?;
+                #[cfg(feature = "planted-bugs")]
+                if planted(Bug::ExpiryByLocalClock) {
+                    stamp.time = self.local_clock.get().expect("the server tells it").now_ms();
+                }
                 // Also over entries that lead to no event.
                 current.time = current.time.max(stamp.time);
                 stamp.time = current.time;
@@ -273,6 +285,9 @@ impl Applied {
             }
         }
         current.last_applied = Some(log_id);
+        if planted(Bug::StateInTwoBatches) {
+            self.write(&mut broken, std::mem::take(&mut batch))?;
+        }
         put_applied(&mut batch, &current);
         self.write(&mut broken, batch)?;
         if current.state.changed_count() >= CHANGES_PER_CHECKPOINT {
@@ -296,8 +311,13 @@ impl Applied {
         *broken = true;
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.store.install(received)?;
+        if planted(Bug::SnapshotWithoutRequests) {
+            let mut batch = Batch::default();
+            batch.delete_range(Space::Rows, keys::REQUESTS, keys::ROWS.1);
+            self.store.write(batch)?;
+        }
         let recovered = recovery::recover(&*self.store).map_err(io::Error::other)?;
-        if recovered.last_applied != meta.last_log_id {
+        if recovered.last_applied != meta.last_log_id && !planted(Bug::SnapshotLabelledLater) {
             let problem = format!(
                 "the snapshot was announced at {:?} but contains {:?}",
                 meta.last_log_id, recovered.last_applied
@@ -324,12 +344,21 @@ impl Applied {
         let current = self.current();
         let meta =
             SnapshotMeta { last_log_id: current.last_applied, last_membership: current.membership.clone() };
-        let taken = self.store.snapshot();
+        let earlier = if planted(Bug::SnapshotLabelledLater) { self.newest_copy() } else { None };
+        let taken = earlier.map_or_else(|| self.store.snapshot(), Ok);
         drop(current);
         if let Ok(snapshot) = &taken {
             self.keep_snapshot(meta.clone(), SnapshotData::Made(Arc::clone(snapshot)));
         }
         Builder { store: Arc::clone(&self.store), meta, taken }
+    }
+
+    /// The newest snapshot that this node has made, or has made of one that it received.
+    fn newest_copy(&self) -> Option<Arc<dyn store::Snapshot>> {
+        match &*self.snapshot.lock().expect("nothing panics while it holds the snapshot") {
+            Some((_, SnapshotData::Made(copy))) => Some(Arc::clone(copy)),
+            _ => None,
+        }
     }
 
     /// A builder that can only say why.
@@ -393,6 +422,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
+            if planted(Bug::PublishedBeforeBatch) {
+                self.0.progress.send_modify(|progress| progress.index = Some(entry.log_id.index));
+                self.0.store.flush().await?;
+            }
             let outcomes = self.0.apply_entry(entry)?;
             if let Some(responder) = responder {
                 responder.send(Reply { outcomes });
@@ -404,7 +437,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         // Most of what a snapshot has to flush is flushed before, on another thread: nothing else
         // is applied meanwhile, but everyone can read, and the engine goes on.
-        match self.0.store.flush().await {
+        let flushed = if planted(Bug::PurgePastFlushed) { Ok(()) } else { self.0.store.flush().await };
+        match flushed {
             Ok(()) => self.0.take_snapshot(),
             Err(error) => self.0.no_snapshot(error),
         }

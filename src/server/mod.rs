@@ -28,6 +28,7 @@ use crate::node::Node;
 use crate::node::newcomer;
 use crate::node::relay::RelayService;
 use crate::node::retention::Retention;
+use crate::planted;
 use crate::proto::peer::v1::raft_server::RaftServer;
 use crate::proto::peer::v1::relay_server::RelayServer;
 use crate::proto::v1;
@@ -104,6 +105,7 @@ pub enum ServerError {
 
 /// Runs a node until `stop` completes or something breaks.
 pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    planted::choose();
     // Before anything is touched: a second process on the same ports ends here.
     let clients = bind(&*parts.net, "client.listen", &config.client.listen).await?;
     let peers = bind(&*parts.net, "peer.listen", &config.peer.listen).await?;
@@ -124,6 +126,8 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     };
     let signer = NoteSigner::new(note::signer_name(&config.cluster, config.node_id), &secret);
     let applied = Applied::open(state)?;
+    #[cfg(feature = "planted-bugs")]
+    drop(applied.local_clock.set(Arc::clone(&parts.clock)));
     let log = Log::open(log)?;
 
     let (faults, mut reports) = raft::fault::faults();

@@ -17,6 +17,8 @@
 //! | `deadlines/` | what must hold of time |
 //! | `watchers` | who watches events as they come, and must miss none |
 //! | `reads/` | what readers ask, and what must hold of what they are told |
+//! | `parts` | what is done in parts: all of it or what was asked for, and no more |
+//! | `usage` | what was taken over time |
 //! | `trace` | everything that happened, as text |
 //!
 //! `README.md` beside this file is the manual, and `scripts/sim.sh` runs as many seeds as one likes, or
@@ -33,6 +35,7 @@ mod deadlines;
 mod faults;
 mod net;
 mod operator;
+mod parts;
 mod quotas;
 mod reads;
 mod repeats;
@@ -42,6 +45,7 @@ mod shape;
 mod small;
 mod sweep;
 mod trace;
+mod usage;
 mod watchers;
 #[path = "../watching/mod.rs"]
 mod watching;

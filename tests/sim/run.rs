@@ -34,6 +34,7 @@ use crate::faults::Fault;
 use crate::faults::Faults;
 use crate::net::channels;
 use crate::operator::Operator;
+use crate::parts::check_parts;
 use crate::reads::Reader;
 use crate::reads::Replies;
 use crate::reads::check_reads;
@@ -42,6 +43,7 @@ use crate::shape::Shape;
 use crate::small;
 use crate::small::Histories;
 use crate::trace;
+use crate::usage::check_usage;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
@@ -309,6 +311,11 @@ async fn audit(seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
     check_reads(&streams[0], &shared.history.borrow(), &shared.replies.borrow())?.trace();
     let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
     Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
+    for node in nodes.present() {
+        check_usage(&streams[0], &node).await?;
+    }
+    let members = shared.members.borrow().clone();
+    check_parts(seed, &members).await?;
     Ok(())
 }
 

@@ -14,6 +14,8 @@ use crate::client::retry::FIRST_PAUSE;
 use crate::client::retry::LONGEST_PAUSE;
 use crate::client::retry::may_go_better_elsewhere;
 use crate::client::retry::words;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::proto::v1::watch_request::Start;
 use crate::proto::v1::watch_response::Item;
 use crate::proto::v1::*;
@@ -177,7 +179,7 @@ impl Position {
 
     /// The revision with which to go on; none to begin again as it was begun.
     fn next(&self) -> Option<u64> {
-        self.seen.filter(|_| !self.in_snapshot).map(|seen| seen + 1)
+        self.seen.filter(|_| !self.in_snapshot).map(|seen| seen + 1 + u64::from(planted(Bug::WatchSkips)))
     }
 
     /// Takes note of a message, or says why it cannot come next. Then nothing is changed.

@@ -22,6 +22,8 @@ use crate::ledger::resource::ResourceId;
 use crate::ledger::scope::Account;
 use crate::ledger::scope::Scope;
 use crate::ledger::scope::ScopeId;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// By how much something changes, in units of its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -194,7 +196,8 @@ pub(super) fn admit(
             }
             continue;
         };
-        if charge.change.growth() > 0 && charge.quota().is_some() {
+        let is_asked = charge.depth > 0 || !planted(Bug::AncestorUnchecked);
+        if charge.change.growth() > 0 && charge.quota().is_some() && is_asked {
             match over(cx, charge, admission) {
                 Some(Over::Denied(blocking)) => denied.push((charge, blocking)),
                 Some(Over::Granted(overrun)) => admitted.overruns.push(overrun),

@@ -20,6 +20,8 @@ use super::medium::Table;
 use super::medium::Tables;
 use super::medium::table;
 use super::random::SplitMix;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::Batch;
 use crate::store::Done;
 use crate::store::Durability;
@@ -246,7 +248,7 @@ impl Disk {
         };
         let full = inner.meet(Defect::Full, "append to the log").err();
         let failed = group.latency.and_then(|_| inner.meet(Defect::SyncFails, "sync the log").err());
-        let Inner { log, queue, log_failure, .. } = &mut *inner;
+        let Inner { random, log, queue, log_failure, .. } = &mut *inner;
         if log_failure.is_none() {
             *log_failure = full;
         }
@@ -264,7 +266,11 @@ impl Disk {
             results.push((done, result));
         }
         if group.latency.is_some() && log_failure.is_none() {
-            log.sync(log.written);
+            if planted(Bug::SyncFailureHidden) && random.below(20) == 0 {
+                log.unsynced.clear();
+            }
+            let late = if planted(Bug::AcknowledgeBeforeSync) { results.len() as u64 } else { 0 };
+            log.sync(log.written - late);
         }
         results
     }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::random::SplitMix;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::store::Batch;
 use crate::store::Op;
 use crate::store::Space;
@@ -37,7 +39,7 @@ pub(super) struct Medium {
     pub(super) visible: Tables,
     pub(super) durable: Tables,
     /// The visible batches that are not durable, in order.
-    unsynced: VecDeque<Batch>,
+    pub(super) unsynced: VecDeque<Batch>,
     /// What has become unreadable: a store finds by its checksums that it is not what was written.
     pub(super) damaged: BTreeSet<(Space, Vec<u8>)>,
     /// How many batches were ever written, those in `unsynced` included.
@@ -99,6 +101,12 @@ impl Medium {
         let lost = Lost { batches: lengths.len() - kept, torn: kept < lengths.len() && left > 0 };
         let synced = self.written - self.unsynced.len() as u64;
         self.sync(synced + kept as u64);
+        if planted(Bug::TornBatch)
+            && let Some(mut torn) = self.unsynced.pop_front()
+        {
+            torn.ops.truncate(1);
+            apply(&mut self.durable, &torn);
+        }
         self.unsynced.clear();
         self.visible = self.durable.clone();
         lost
@@ -149,10 +157,13 @@ impl Medium {
         }
     }
 
-    pub(super) fn replace(&mut self, tables: Tables) {
+    pub(super) fn replace(&mut self, mut tables: Tables) {
         self.unsynced.clear();
         self.damaged.clear();
         self.visible = tables.clone();
+        if planted(Bug::HalfInstalledSnapshot) {
+            tables.insert(Space::Events, Arc::clone(&self.durable[&Space::Events]));
+        }
         self.durable = tables;
     }
 }
