@@ -59,8 +59,8 @@ impl Machine {
             tried(&format!("--mount-proc sh -ec '{lines}'")).map_err(|said| format!("{why}: {said}"))
         };
         let network = after(
-            "mount -t tmpfs none /run/netns; ip netns add a; ip link add b type veth peer name c netns a
-             nft add table inet chaos; nsenter --net=/run/netns/a true",
+            "mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip netns add there; ip link add to type veth peer name from netns there
+             nft add table inet chaos; nsenter --net=/run/netns/there true",
             "no network namespaces with rules (ip, nft of the package nftables, veth)",
         );
         let disk = after(
@@ -100,7 +100,7 @@ impl Machine {
     }
 
     fn able(&self) -> String {
-        let words = [("network", &self.network), ("disk", &self.disk)];
+        let words = [("apart", &self.apart), ("network", &self.network), ("disk", &self.disk)];
         words.into_iter().filter(|(_, can)| can.is_ok()).map(|(word, _)| word).collect::<Vec<_>>().join(",")
     }
 

@@ -24,8 +24,7 @@ pub struct Network {
 impl Network {
     /// Lays the cables. `/run/netns` and the network of this process are its own.
     pub fn lay() -> Self {
-        run("mount -t tmpfs none /run/netns
-             ip link set lo up
+        run("mkdir -p /run/netns; mount -t tmpfs none /run/netns
              echo 1 >/proc/sys/net/ipv4/ip_forward");
         for at in 0..SEATS {
             let host = Self::host(at);

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::arena::Arena;
 use crate::gaps::Gaps;
 use crate::gaps::Pulse;
+use crate::ground;
 use crate::ground::Ground;
 use crate::harness::Cluster;
 use crate::harness::Settings;
@@ -94,6 +95,9 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
     let long = options.kills > 100 || options.operations > 200_000;
     let megabytes = if long { 6_000 } else { 1_000 };
     let able = |word: &str| able.split(',').any(|able| able == word);
+    if able("apart") {
+        ground::run("ip link set lo up");
+    }
     let ground = Ground::prepare(Path::new(&folder), able("network"), able("disk"), megabytes);
     let settings = Settings { raft: if long { LONG } else { SHORT }, ..Settings::default() };
     let cluster = Cluster::start_on(settings, ground.seats.clone(), None).await.formed().await;
