@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quorate::client::Client;
 use rand::RngExt as _;
+use tokio::time::Instant;
 
 use crate::arena::Arena;
 use crate::behind::leave_behind;
@@ -16,6 +17,9 @@ use crate::kind::Kind;
 /// Longer than any election takes, so that what can go on does.
 const LONG_MS: u64 = 2_000;
 const SHORT_MS: u64 = 300;
+
+/// A node that meets a full disk and is still there after so long does not end.
+const REFUSING: Duration = Duration::from_secs(5);
 
 /// The words with which a node refuses data that is damaged.
 const REFUSALS: [&str; 2] = ["damaged", "must be replaced"];
@@ -137,13 +141,16 @@ impl Arena {
         let at = self.victim(kind).await;
         let before = self.cluster.nodes[at].log().len();
         self.pulse.watch();
-        self.ground.fill(at);
-        let node = &mut self.cluster.nodes[at];
+        let mut said = None;
+        let (node, ground) = (&mut self.cluster.nodes[at], &self.ground);
         let ended = eventually("the node meets its full disk", async || {
+            ground.fill(at);
             if let Some(status) = node.ended() {
                 return Some(Some(status));
             }
-            says_full(&node.log()[before..]).then_some(None)
+            // One that refuses what needs space, and does not end of it.
+            let said = says_full(&node.log()[before..]).then(|| *said.get_or_insert_with(Instant::now));
+            said.is_some_and(|said| said.elapsed() > REFUSING).then_some(None)
         })
         .await;
         let said = node.log()[before..].to_owned();

@@ -44,16 +44,17 @@ impl Ground {
         Self { seats, network, disks: mounts }
     }
 
-    /// Fills the disk of a seat to the last block.
+    /// Takes what is free on the disk of a seat, to the last block. Called again it takes what the
+    /// node has freed meanwhile.
     pub fn fill(&self, at: usize) {
         let disk = self.disks[at].display();
-        // What a node frees meanwhile is taken at the next try; the last blocks one by one.
         run(&format!(
-            "for size in 64M 4M 256K 4K; do
-                 n=0; while fallocate -l $size {disk}/ballast-$size-$n 2>/dev/null; do n=$((n + 1)); done
-                 rm -f {disk}/ballast-$size-$n
-             done
-             test $(df --output=avail -B1 {disk} | tail -n 1) -lt 4096"
+            "for size in 1G 64M 4M 256K 16K 4K; do
+                 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
+                     file=$(mktemp {disk}/ballast-XXXXXXXX) || break
+                     fallocate -l $size $file 2>/dev/null || break
+                 done
+             done"
         ));
     }
 

@@ -33,7 +33,14 @@ const LONG: &str = "snapshot_after_entries = 2000\nkeep_entries = 2000";
 
 /// Of the faults that are chosen only to kill, those that kill the leader and those that kill all.
 const LEADERS_OF_TEN: usize = 3;
-const ALL_OF_TEN: usize = 1;
+const ALL_OF_TEN: usize = 4;
+
+/// How many tens of kills there are for one of each kind.
+const ROUNDS_OF_KILLS: usize = 15;
+
+/// After so many commands a run without a goal has enough to judge. A node restarts the slower the
+/// more it remembers, so those that are to be killed often remember little until then.
+const ENOUGH: usize = 200_000;
 
 /// Decides which fault is next: all kinds in a new order each time; once all have happened and only
 /// kills are missing, mostly those.
@@ -50,8 +57,8 @@ impl Deck {
             kills.extend([Kind::KillLeader; LEADERS_OF_TEN]);
             kills.extend([Kind::KillAll; ALL_OF_TEN]);
             kills.retain(|kind| self.kinds.contains(kind));
-            // One of each other kind for some rounds of kills.
-            self.rest = (0..5).flat_map(|_| kills.clone()).chain(self.kinds.iter().copied()).collect();
+            self.rest =
+                (0..ROUNDS_OF_KILLS).flat_map(|_| kills.clone()).chain(self.kinds.iter().copied()).collect();
             self.rest.shuffle(&mut arena.random);
         } else if self.rest.is_empty() {
             self.rest = self.kinds.clone();
@@ -77,6 +84,8 @@ pub async fn run(options: &Options) {
         if Instant::now() > end || (has_goal && reached && deck.missing(&arena.gaps).is_empty()) {
             break;
         }
+        let plenty = arena.history.acknowledged() >= options.operations.max(ENOUGH);
+        arena.work.as_ref().expect("there is work").hold_back(plenty || arena.kills < options.kills);
         let kind = deck.next(arena, options);
         arena.suffer(kind).await;
     }

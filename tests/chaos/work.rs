@@ -54,6 +54,9 @@ const PROBE_TTL_MS: u64 = 2_000;
 /// How long one node may take for one answer to a probe.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long those who send many commands pause between two batches while they hold back.
+const BULK_PAUSE: Duration = Duration::from_secs(2);
+
 const READ_PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the scopes and quotas of all clients; returns what there is to read.
@@ -73,11 +76,12 @@ pub struct Work {
     pub load: Load,
     others: JoinSet<()>,
     enough: Arc<AtomicBool>,
+    hold_back: Arc<AtomicBool>,
 }
 
 impl Work {
     pub fn start(cluster: &Cluster, history: &History, pulse: &Pulse, reads: &Reads, seed: u64) -> Self {
-        let enough = Arc::new(AtomicBool::new(false));
+        let [enough, hold_back] = [false; 2].map(|set| Arc::new(AtomicBool::new(set)));
         let mut others = JoinSet::new();
         let mut seeds = StdRng::seed_from_u64(seed);
         for first in 0..BULK_CLIENTS {
@@ -87,7 +91,7 @@ impl Work {
                 random: StdRng::seed_from_u64(seeds.random()),
                 holds: Vec::new(),
             };
-            others.spawn(bulk.work(Arc::clone(&enough)));
+            others.spawn(bulk.work(Arc::clone(&enough), Arc::clone(&hold_back)));
         }
         for node in &cluster.nodes {
             for _ in 0..PROBES_PER_NODE {
@@ -97,7 +101,12 @@ impl Work {
             let (reads, random) = (reads.clone(), StdRng::seed_from_u64(seeds.random()));
             others.spawn(read(probing(node), history.clone(), reads, random, Arc::clone(&enough)));
         }
-        Self { load: Load::start(cluster, history, seed), others, enough }
+        Self { load: Load::start(cluster, history, seed), others, enough, hold_back }
+    }
+
+    /// Whether those who send many commands at once do so only now and then.
+    pub fn hold_back(&self, set: bool) {
+        self.hold_back.store(set, Ordering::Relaxed);
     }
 
     /// Lets every client finish what it has begun.
@@ -156,8 +165,11 @@ struct Bulk {
 }
 
 impl Bulk {
-    async fn work(mut self, enough: Arc<AtomicBool>) {
+    async fn work(mut self, enough: Arc<AtomicBool>, hold_back: Arc<AtomicBool>) {
         while !enough.load(Ordering::Relaxed) {
+            if hold_back.load(Ordering::Relaxed) {
+                tokio::time::sleep(BULK_PAUSE).await;
+            }
             let mut open: Vec<(Uuid, Command)> =
                 (0..BATCH).map(|_| (new_request_id(), self.next())).collect();
             while !open.is_empty() {
