@@ -236,7 +236,8 @@ impl Arena {
         let at = self.victim(kind).await;
         let to = self.cluster.nodes[at].id;
         self.pulse.watch();
-        self.cluster.client(at).transfer_leadership(to).await.expect("transfer the leadership");
+        let client = self.cluster.client(at);
+        eventually("the leadership is moved", async || client.transfer_leadership(to).await.ok()).await;
         let gap = self.last(kind, Duration::from_millis(SHORT_MS)).await;
         (format!("to node {to}"), gap)
     }

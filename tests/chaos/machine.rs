@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -125,6 +126,11 @@ fn tried(words: &str) -> Result<(), String> {
     }
 }
 
+/// What has to be read also of a test that passes, which keeps what it prints to itself.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("write to standard error");
+}
+
 /// How a run ended.
 #[derive(Debug)]
 enum Ended {
@@ -151,11 +157,11 @@ impl fmt::Display for Ended {
 pub async fn run_apart(options: &Options, test: &str) {
     let machine = Machine::explore(options);
     let (kinds, left_out) = machine.kinds(options);
-    println!("faults: {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "));
+    say(&format!("faults: {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")));
     for (kind, why) in &left_out {
-        println!("left out: {kind}: {why}");
+        say(&format!("left out: {kind}: {why}"));
     }
-    println!("seed {}; again: {}", options.seed, options.again());
+    say(&format!("seed {}; again: {}", options.seed, options.again()));
     assert!(!kinds.is_empty(), "no fault is left");
     let directory = directory();
     let mut command = machine.command(&std::env::current_exe().expect("this program"));
@@ -168,10 +174,10 @@ pub async fn run_apart(options: &Options, test: &str) {
     // Disks and processes may take a moment to be gone.
     eventually("nothing is left", async || left_over(&directory).is_empty().then_some(())).await;
     let passed = matches!(ended, Ended::Itself(status) if status.success());
-    if passed && !options.keep {
+    if (passed || matches!(ended, Ended::Asked)) && !options.keep {
         fs::remove_dir_all(&directory).expect("remove what the run leaves");
     } else {
-        println!("logs and data: {} (mount -o loop …/diskN.ext4 for the data)", directory.display());
+        say(&format!("logs and data: {} (mount -o loop …/diskN.ext4 for the data)", directory.display()));
     }
     assert!(passed, "{ended}; seed {}; again: {}", options.seed, options.again());
 }
