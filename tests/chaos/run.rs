@@ -32,8 +32,8 @@ const SHORT: &str = "snapshot_after_entries = 300\nkeep_entries = 300";
 const LONG: &str = "snapshot_after_entries = 2000\nkeep_entries = 2000";
 
 /// Of the faults that are chosen only to kill, those that kill the leader and those that kill all.
-const LEADERS_OF_TEN: usize = 3;
-const ALL_OF_TEN: usize = 4;
+const LEADERS_OF_TEN: usize = 2;
+const ALL_OF_TEN: usize = 7;
 
 /// How many tens of kills there are for one of each kind.
 const ROUNDS_OF_KILLS: usize = 15;
