@@ -16,7 +16,9 @@ use crate::ground;
 use crate::ground::Ground;
 use crate::harness::Cluster;
 use crate::harness::Settings;
+use crate::harness::eventually;
 use crate::history::History;
+use crate::history::create_scope;
 use crate::kind::Kind;
 use crate::machine::ABLE;
 use crate::machine::DIRECTORY;
@@ -127,6 +129,7 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
 async fn verdict(arena: &mut Arena, reads: Reads, options: &Options) {
     let lasted = arena.begin.elapsed();
     arena.stop_work().await;
+    until_nothing_is_due(arena).await;
     let end = arena.cluster.converge().await;
     println!("healed at revision {}; judging", end.0);
     let begin = Instant::now();
@@ -148,6 +151,16 @@ async fn verdict(arena: &mut Arena, reads: Reads, options: &Options) {
     assert_eq!(arena.cluster.converge().await, end, "what was healed is durable");
     same_tree(arena).await;
     report(arena, &reads, &end, [lasted, judging], options);
+}
+
+/// Lets all holds end that end by themselves: the first command after their time finds them ended, and
+/// from then on there is no event that nobody asks for.
+async fn until_nothing_is_due(arena: &Arena) {
+    let deadline = arena.history.last_deadline();
+    let node = &arena.cluster.nodes[0];
+    let passed = async || (node.status(false).await?.clock_ms > deadline).then_some(());
+    eventually("the time of the last hold is over", passed).await;
+    arena.history.granted(&arena.cluster.client(0), create_scope("late")).await;
 }
 
 /// Every node has the same events, to the last bit.

@@ -272,6 +272,17 @@ impl History {
         self.0.repeated.load(Ordering::Relaxed)
     }
 
+    /// When the last hold ends that a client was told of, in milliseconds since the Unix epoch.
+    pub fn last_deadline(&self) -> u64 {
+        let seen = self.seen();
+        let told = seen.values().flat_map(|seen| &seen.answers).map(|answer| &answer.told.verdict);
+        let deadlines = told.filter_map(|verdict| match verdict {
+            Ok(Granted::Hold { expires_at, .. }) => expires_at.map(NonZeroU64::get),
+            _ => None,
+        });
+        deadlines.max().unwrap_or(0)
+    }
+
     pub fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Seen>> {
         self.0.seen.lock().expect("no panic while locked")
     }
