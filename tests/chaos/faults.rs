@@ -181,7 +181,9 @@ impl Arena {
         let gap = self.last(kind, lasts).await;
         let done = damage::inflict(kind, &self.cluster.nodes[at].data_dir, &mut self.random);
         println!("            node {}: {done}", self.cluster.nodes[at].id);
+        let begin = Instant::now();
         let refused = self.starts_or_refuses(at).await;
+        println!("            {:.1} s until it was right or had ended", begin.elapsed().as_secs_f64());
         if refused || kind == Kind::FlippedTable {
             // A table that is not read until later may refuse then.
             self.replace(at).await;

@@ -29,9 +29,7 @@ use crate::work;
 use crate::work::Work;
 
 /// A small log, so that a node is soon left behind.
-const SHORT: &str = "snapshot_after_entries = 300\nkeep_entries = 300";
-/// A long run kills so often that a snapshot each time would be all that it does.
-const LONG: &str = "snapshot_after_entries = 2000\nkeep_entries = 2000";
+const SMALL_LOG: &str = "snapshot_after_entries = 500\nkeep_entries = 300";
 
 /// Of the faults that are chosen only to kill, those that kill the leader and those that kill all.
 const LEADERS_OF_TEN: usize = 2;
@@ -110,7 +108,7 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
         ground::run("ip link set lo up");
     }
     let ground = Ground::prepare(Path::new(&folder), able("network"), able("disk"), megabytes);
-    let settings = Settings { raft: if long { LONG } else { SHORT }, ..Settings::default() };
+    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
     let cluster = Cluster::start_on(settings, ground.seats.clone(), None).await.formed().await;
     let history = History::default();
     let scopes = work::plant(&history, &cluster.client(0)).await;
