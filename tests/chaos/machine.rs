@@ -26,7 +26,7 @@ use crate::kind::Need;
 use crate::options::Options;
 
 /// How long healing, the replay of the history and the last restarts may take.
-const AFTERWARDS: Duration = Duration::from_secs(300);
+const AFTERWARDS: Duration = Duration::from_secs(600);
 
 /// How many operations are judged per second at least.
 const JUDGED_PER_SECOND: u64 = 2_000;
@@ -169,7 +169,7 @@ pub async fn run_apart(options: &Options, test: &str) {
     Options { faults: Some(kinds), ..options.clone() }.hand_to(&mut command);
     command.env(DIRECTORY, &directory).env(ABLE, machine.able());
     let operations = u64::try_from(options.operations).expect("a count");
-    let bound = Duration::from_secs(options.seconds + operations / JUDGED_PER_SECOND) + AFTERWARDS;
+    let bound = Duration::from_secs(options.at_most + operations / JUDGED_PER_SECOND) + AFTERWARDS;
     let ended = Group(command.spawn().expect("start the run")).wait(bound).await;
     // Disks and processes may take a moment to be gone.
     eventually("nothing is left", async || left_over(&directory).is_empty().then_some(())).await;

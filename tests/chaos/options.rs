@@ -7,10 +7,11 @@ use crate::kind::Kind;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bounds the time of the faults; what comes after it is bounded too.
+    /// Faults go on for at least so long, until each kind has happened and the goals are reached; and
+    /// for at most so long. What comes after them is bounded too.
     pub seconds: u64,
-    /// How many processes are killed at least, and how many commands acknowledged. With a goal the
-    /// faults end when it is reached, otherwise with the time.
+    pub at_most: u64,
+    /// The goals: how many processes are killed at least, and how many commands acknowledged.
     pub kills: usize,
     pub operations: usize,
     /// Where all chance comes from.
@@ -24,6 +25,7 @@ pub struct Options {
 }
 
 const SECONDS: &str = "QUORATE_CHAOS_SECONDS";
+const AT_MOST: &str = "QUORATE_CHAOS_AT_MOST";
 const KILLS: &str = "QUORATE_CHAOS_KILLS";
 const OPERATIONS: &str = "QUORATE_CHAOS_OPERATIONS";
 const SEED: &str = "QUORATE_CHAOS_SEED";
@@ -31,10 +33,17 @@ const FAULTS: &str = "QUORATE_CHAOS_FAULTS";
 const LOOPBACK: &str = "QUORATE_CHAOS_LOOPBACK";
 const KEEP: &str = "QUORATE_CHAOS_KEEP";
 
+/// What is allowed for when nobody says how long it may take: ten times what a machine with nothing
+/// else to do needs.
+const EACH_KIND_SECONDS: u64 = 900;
+const KILL_SECONDS: u64 = 10;
+const OPERATIONS_PER_SECOND: u64 = 500;
+
 impl Options {
     /// A run of so many seconds with a seed.
     pub fn of(seconds: u64, seed: u64) -> Self {
-        Self { seconds, kills: 0, operations: 0, seed, faults: None, loopback: false, keep: false }
+        let at_most = seconds + EACH_KIND_SECONDS;
+        Self { seconds, at_most, kills: 0, operations: 0, seed, faults: None, loopback: false, keep: false }
     }
 
     pub fn from_environment() -> Self {
@@ -46,9 +55,11 @@ impl Options {
         let count = |name: &str| usize::try_from(number(name).unwrap_or(0)).expect("a count");
         let kind = |name: &str| Kind::named(name).unwrap_or_else(|| panic!("{FAULTS}: no fault {name:?}"));
         let (kills, operations) = (count(KILLS), count(OPERATIONS));
-        let seconds = if kills + operations > 0 { 7_200 } else { 60 };
+        let seconds = number(SECONDS).unwrap_or(60);
+        let goals = kills as u64 * KILL_SECONDS + operations as u64 / OPERATIONS_PER_SECOND;
         Self {
-            seconds: number(SECONDS).unwrap_or(seconds),
+            seconds,
+            at_most: number(AT_MOST).unwrap_or(seconds + EACH_KIND_SECONDS + goals),
             kills,
             operations,
             seed: number(SEED).unwrap_or_else(|| u64::from(std::process::id())),
@@ -62,6 +73,7 @@ impl Options {
     pub fn hand_to(&self, command: &mut Command) {
         for (name, number) in [
             (SECONDS, self.seconds),
+            (AT_MOST, self.at_most),
             (KILLS, self.kills as u64),
             (OPERATIONS, self.operations as u64),
             (SEED, self.seed),
@@ -76,7 +88,8 @@ impl Options {
 
     /// The line that runs it again.
     pub fn again(&self) -> String {
-        let mut line = format!("scripts/chaos.sh --seconds {} --seed {}", self.seconds, self.seed);
+        let Self { seconds, at_most, seed, .. } = self;
+        let mut line = format!("scripts/chaos.sh --seconds {seconds} --at-most {at_most} --seed {seed}");
         for (flag, goal) in [("--kills", self.kills), ("--operations", self.operations)] {
             if goal > 0 {
                 line.push_str(&format!(" {flag} {goal}"));

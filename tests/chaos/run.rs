@@ -77,11 +77,11 @@ pub async fn run(options: &Options) {
     let (mut arena, reads) = prepare(options).await;
     let arena = &mut arena;
     let mut deck = Deck { kinds, rest: Vec::new() };
-    let end = arena.begin + Duration::from_secs(options.seconds);
-    let has_goal = options.kills + options.operations > 0;
     loop {
+        let lasted = arena.begin.elapsed().as_secs();
         let reached = arena.kills >= options.kills && arena.history.acknowledged() >= options.operations;
-        if Instant::now() > end || (has_goal && reached && deck.missing(&arena.gaps).is_empty()) {
+        let done = lasted >= options.seconds && reached && deck.missing(&arena.gaps).is_empty();
+        if done || lasted >= options.at_most {
             break;
         }
         let plenty = arena.history.acknowledged() >= options.operations.max(ENOUGH);
@@ -92,7 +92,7 @@ pub async fn run(options: &Options) {
     let missing = deck.missing(&arena.gaps);
     verdict(arena, reads, options).await;
     let names: Vec<_> = missing.iter().map(|kind| kind.name()).collect();
-    assert!(names.is_empty(), "no time was left for {}: give more with --seconds", names.join(", "));
+    assert!(names.is_empty(), "no time was left for {}: give more with --at-most", names.join(", "));
     assert!(arena.kills >= options.kills, "{} of {} kills", arena.kills, options.kills);
     let operations = arena.history.acknowledged();
     assert!(operations >= options.operations, "{operations} of {} operations", options.operations);
