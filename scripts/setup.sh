@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs and this machine lacks: a C++ compiler and libclang, for RocksDB.
-# Says nothing and changes nothing when all is there. Rust itself is left to you.
+# Says nothing and changes nothing when all is there. Rust itself is left to you. With --faults it
+# installs what scripts/chaos.sh can do without, but with fewer kinds of fault, and never fails.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
@@ -64,6 +65,20 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
         >/dev/null || die "apt-get could not install: $*; $by_hand"
 }
+
+# Without it there are no faults in the network; the run says so.
+install_for_faults() {
+    command -v nft >/dev/null && return
+    if ! (install_packages nftables) >/dev/null 2>&1; then
+        echo "nftables cannot be installed here: scripts/chaos.sh leaves the network alone"
+    fi
+}
+
+if [[ ${1:-} == --faults ]]; then
+    # Only root can use it.
+    if ((EUID == 0)); then install_for_faults; fi
+    exit
+fi
 
 check_rust
 mapfile -t packages < <(missing_packages)

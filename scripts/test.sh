@@ -22,6 +22,7 @@ run() {
 }
 
 scripts/setup.sh
+scripts/setup.sh --faults
 for script in scripts/*.sh .ci/run; do run bash -n "$script"; done
 run cargo fmt --check
 # The same profile everywhere: RocksDB is compiled once, which takes 10 to 20 minutes.

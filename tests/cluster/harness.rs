@@ -1,7 +1,7 @@
 //! Nodes as processes.
 //!
 //! A cluster owns its processes and its directory: both are gone when it is dropped, whatever
-//! happened, and the logs are shown when it was a failure.
+//! happened, and the logs are shown when it was a failure. Where its nodes run is said by seats.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,6 +80,7 @@ impl Drop for Directory {
 /// A port that was free a moment ago, kept from others until its node starts.
 #[derive(Debug)]
 pub struct Port {
+    host: String,
     number: u16,
     kept: Option<TcpListener>,
 }
@@ -96,20 +97,56 @@ impl Port {
             let offset = NEXT.fetch_add(1, Ordering::Relaxed);
             let number = (FIRST + start.wrapping_add(offset) % COUNT).try_into().expect("a port");
             if let Ok(listener) = TcpListener::bind(("127.0.0.1", number)) {
-                return Self { number, kept: Some(listener) };
+                return Self { host: "127.0.0.1".to_owned(), number, kept: Some(listener) };
             }
         }
         panic!("no port is free");
     }
 
+    /// A port of a host on which nobody else takes any.
+    fn of(host: &str, number: u16) -> Self {
+        Self { host: host.to_owned(), number, kept: None }
+    }
+
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.number)
+        format!("{}:{}", self.host, self.number)
     }
 
     fn give_away(&mut self) {
         self.kept = None;
     }
 }
+
+/// Where a node runs: another one may take the seat of one that is gone.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    /// Where its configuration and its log are, in a folder of its own.
+    pub folder: PathBuf,
+    /// Where its data is; beside its log when not said.
+    pub disk: Option<PathBuf>,
+    /// A host of its own; one of the free ports of this machine when not said.
+    pub host: Option<String>,
+    /// What takes the program to its host: words that stand before it.
+    pub way: Vec<String>,
+}
+
+impl Seat {
+    /// On this machine, like all others.
+    pub fn here(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), disk: None, host: None, way: Vec::new() }
+    }
+
+    fn ports(&self) -> [Port; 2] {
+        match &self.host {
+            Some(host) => [CLIENT_PORT, PEER_PORT].map(|number| Port::of(host, number)),
+            None => [Port::find(), Port::find()],
+        }
+    }
+}
+
+/// The ports of a node that has a host of its own.
+pub const CLIENT_PORT: u16 = 7101;
+pub const PEER_PORT: u16 = 7201;
 
 /// What differs between the clusters of the tests.
 #[derive(Debug, Clone)]
@@ -134,6 +171,7 @@ pub struct Node {
     pub config: PathBuf,
     pub data_dir: PathBuf,
     log: PathBuf,
+    seat: Seat,
     client: Port,
     peer: Port,
     /// Another program that is started with the node behind it, and becomes it.
@@ -146,18 +184,18 @@ pub struct Node {
 pub struct Process(Child);
 
 impl Process {
-    /// Starts the program with these words; what it says is added to these files.
-    fn start(words: &[&str], stdout: &Path, stderr: &Path) -> Self {
-        Self::start_under(&[], words, stdout, stderr)
-    }
-
-    fn start_under(under: &[String], words: &[&str], stdout: &Path, stderr: &Path) -> Self {
+    /// Starts the program with these words, on the way to where it runs; what it says is added to
+    /// these files.
+    fn start(way: &[String], words: &[&str], stdout: &Path, stderr: &Path) -> Self {
         let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a file");
-        let line: Vec<&str> =
-            under.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_quorate")]).collect();
+        let line: Vec<_> = way
+            .iter()
+            .map(String::as_str)
+            .chain([env!("CARGO_BIN_EXE_quorate")])
+            .chain(words.to_vec())
+            .collect();
         let child = Command::new(line[0])
             .args(&line[1..])
-            .args(words)
             .env_clear()
             .stdin(Stdio::null())
             .stdout(file(stdout))
@@ -203,7 +241,7 @@ pub struct Finished {
 pub async fn run(directory: &Directory, words: &[&str]) -> Finished {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let [stdout, stderr] = ["out", "err"].map(|name| directory.path().join(format!("run{number}.{name}")));
-    let code = Process::start(words, &stdout, &stderr).end().await.code();
+    let code = Process::start(&[], words, &stdout, &stderr).end().await.code();
     let read = |path: &Path| fs::read_to_string(path).expect("what the program said");
     Finished { code, stdout: read(&stdout), stderr: read(&stderr) }
 }
@@ -218,18 +256,25 @@ impl Drop for Process {
 
 impl Node {
     pub fn new(directory: &Path, id: u64) -> Self {
-        let folder = directory.join(format!("node{id}"));
+        let seat = Seat::here(directory);
+        let ports = seat.ports();
+        Self::at(seat, ports, id)
+    }
+
+    fn at(seat: Seat, [client, peer]: [Port; 2], id: u64) -> Self {
+        let name = format!("node{id}");
+        let folder = seat.folder.join(&name);
         fs::create_dir_all(&folder).expect("a directory for a node");
-        Self {
-            id,
-            config: folder.join("quorate.toml"),
-            data_dir: folder.join("data"),
-            log: folder.join("log"),
-            client: Port::find(),
-            peer: Port::find(),
-            under: Vec::new(),
-            process: None,
-        }
+        let data_dir = seat.disk.as_ref().map_or_else(|| folder.join("data"), |disk| disk.join(&name));
+        let (config, log) = (folder.join("quorate.toml"), folder.join("log"));
+        Self { id, config, data_dir, log, seat, client, peer, under: Vec::new(), process: None }
+    }
+
+    /// Another node on the seat of this one, which is gone: with its addresses and none of its data.
+    pub fn successor(&self, id: u64) -> Self {
+        assert!(self.process.is_none(), "node {} runs", self.id);
+        let ports = [&self.client, &self.peer].map(|port| Port::of(&port.host, port.number));
+        Self::at(self.seat.clone(), ports, id)
     }
 
     pub fn client_address(&self) -> String {
@@ -272,16 +317,8 @@ impl Node {
         self.peer.give_away();
         let config = self.config.to_str().expect("a path in UTF-8");
         let words = ["start", "--config", config];
-        self.process = Some(Process::start_under(&self.under, &words, &self.log, &self.log));
-    }
-
-    /// How it ended by itself, if it did; then it can be started again.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        let ended = self.process.as_mut().expect("the node was started").ended();
-        if ended.is_some() {
-            self.process = None;
-        }
-        ended
+        let way = [&self.seat.way[..], &self.under].concat();
+        self.process = Some(Process::start(&way, &words, &self.log, &self.log));
     }
 
     /// Starts it, expecting that it ends by itself.
@@ -294,6 +331,15 @@ impl Node {
 
     pub fn is_up(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// How it ended by itself, if it did; then it can be started again.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut()?.ended();
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
     }
 
     pub fn process(&self) -> &Process {
@@ -349,18 +395,32 @@ pub struct Cluster {
     pub settings: Settings,
     /// Every digest ever seen, by revision: no node may ever show another one.
     digests: Mutex<BTreeMap<u64, String>>,
-    directory: Directory,
+    seats: Vec<Seat>,
+    /// Removed with the cluster, unless it is somebody else's.
+    _directory: Option<Directory>,
     _permit: SemaphorePermit<'static>,
 }
 
 impl Cluster {
     /// Starts nodes without forming a cluster of them.
     pub async fn start(settings: Settings) -> Self {
-        let permit = CLUSTERS.acquire().await.expect("never closed");
         let directory = Directory::new();
-        let name = "test".to_owned();
-        let mut cluster =
-            Self { nodes: Vec::new(), name, settings, digests: Mutex::default(), directory, _permit: permit };
+        let seats = vec![Seat::here(directory.path())];
+        Self::start_on(settings, seats, Some(directory)).await
+    }
+
+    /// The same on these seats, each of which takes the nodes in turn.
+    pub async fn start_on(settings: Settings, seats: Vec<Seat>, directory: Option<Directory>) -> Self {
+        let permit = CLUSTERS.acquire().await.expect("never closed");
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            name: "test".to_owned(),
+            settings,
+            digests: Mutex::default(),
+            seats,
+            _directory: directory,
+            _permit: permit,
+        };
         // Another process may take a port between our giving it away and the node's taking it.
         for _ in 0..5 {
             cluster.nodes.clear();
@@ -377,9 +437,12 @@ impl Cluster {
         panic!("the nodes do not start");
     }
 
-    /// A node of this cluster's directory, not started and not configured.
+    /// A node of this cluster, not started and not configured.
     pub fn node(&self, id: u64) -> Node {
-        Node::new(self.directory.path(), id)
+        let turn = usize::try_from(id - 1).expect("a small number") % self.seats.len();
+        let seat = self.seats[turn].clone();
+        let ports = seat.ports();
+        Node::at(seat, ports, id)
     }
 
     async fn all_answer(&mut self) -> bool {
@@ -400,10 +463,14 @@ impl Cluster {
 
     /// Starts nodes and forms a cluster of them.
     pub async fn form(settings: Settings) -> Self {
-        let cluster = Self::start(settings).await;
-        cluster.nodes[0].client().initialize().await.expect("form the cluster");
-        cluster.leader().await;
-        cluster
+        Self::start(settings).await.formed().await
+    }
+
+    /// Forms a cluster of nodes that were started.
+    pub async fn formed(self) -> Self {
+        self.nodes[0].client().initialize().await.expect("form the cluster");
+        self.leader().await;
+        self
     }
 
     /// Three nodes with the settings everybody gets.

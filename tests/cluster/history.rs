@@ -1,39 +1,35 @@
-//! What clients sent and what they were told, against what the cluster says it decided.
+//! What clients sent and what they were told: noted here, judged in `witness`.
 //!
-//! The judge is a replay: the commands of the test, entry by entry in the order of the events, and
-//! the stamps of the leaders, through the rules in this process. It must give every event to the last
-//! counter, every outcome that a client saw, and the state whose digest the nodes show. The ceilings
-//! are checked once more by hand, from the events alone.
+//! Of a command there is kept what tells it from others and what the answers were, so that a history
+//! of millions fits into memory.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::new_request_id;
+use quorate::client::request_id_of;
 use quorate::client::v1;
-use quorate::client::v1::event::Body;
+use quorate::client::v1::batch_command::Command as BatchCommand;
+use quorate::client::v1::batch_result::Result as Part;
 use quorate::codec::batch::fingerprint;
 use quorate::codec::command;
 use quorate::codec::command::Message;
-use quorate::codec::digest::StateDigest;
-use quorate::codec::event;
-use quorate::codec::rejection;
 use quorate::ledger;
 use quorate::ledger::Command;
+use quorate::ledger::Fingerprint;
 use quorate::ledger::Granted;
 use quorate::ledger::HoldId;
-use quorate::ledger::Request;
-use quorate::ledger::RequestId;
-use quorate::ledger::State;
-use quorate::ledger::apply::RefusedClock;
-use quorate::ledger::apply::Stamp;
-use rust_decimal::Decimal;
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
+
+use crate::witness::Witness;
 
 /// What a client was told about a command.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,14 +41,34 @@ pub struct Told {
 
 /// What a client saw of one command.
 #[derive(Debug, Clone)]
-struct Seen {
-    command: Command,
-    told: Vec<Told>,
+pub struct Seen {
+    pub fingerprint: Fingerprint,
+    /// The highest revision that any client had been told of before it was first sent.
+    pub after: u64,
+    pub answers: Vec<Answer>,
+}
+
+/// What came of one call.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The highest revision that any client had been told of before the call.
+    pub after: u64,
+    pub told: Told,
 }
 
 /// All commands of one test.
 #[derive(Debug, Clone, Default)]
-pub struct History(Arc<Mutex<BTreeMap<Uuid, Seen>>>);
+pub struct History(Arc<Notes>);
+
+#[derive(Debug, Default)]
+struct Notes {
+    seen: Mutex<BTreeMap<Uuid, Seen>>,
+    /// The highest revision that a client was told of.
+    known: AtomicU64,
+    acknowledged: AtomicUsize,
+    unknown: AtomicUsize,
+    repeated: AtomicUsize,
+}
 
 /// Line of a reservation.
 pub fn line(scope: &str, resource: &str, amount: impl ToString) -> v1::Line {
@@ -148,10 +164,80 @@ impl History {
 
     /// Sends a command under an id, which may have been used for it before.
     pub async fn repeat(&self, client: &Client, id: Uuid, command: Command) -> Result<Told, ClientError> {
-        self.seen().entry(id).or_insert_with(|| Seen { command: command.clone(), told: Vec::new() });
-        let told = send(client, id, &command).await?;
-        self.seen().get_mut(&id).expect("noted above").told.push(told.clone());
+        let after = self.note_sent(id, &command);
+        let told = send(client, id, &command).await.inspect_err(|error| self.note_failure(error, 1))?;
+        self.note_told(id, after, told.clone());
         Ok(told)
+    }
+
+    /// Sends many commands in one call, each on its own. Nothing is told of those whose outcome
+    /// stayed unknown.
+    pub async fn repeat_all(
+        &self,
+        client: &Client,
+        commands: &[(Uuid, Command)],
+    ) -> Result<Vec<Option<Told>>, ClientError> {
+        let mut after = 0;
+        let mut batch = v1::BatchRequest::default();
+        for (id, command) in commands {
+            after = self.note_sent(*id, command);
+            let mut message = v1::BatchCommand { tag: 0, command: Some(in_batch(command)) };
+            *request_id_of(&mut message).expect("a command") = id.to_string();
+            batch.commands.push(message);
+        }
+        let reply = client.batch(commands[0].0, batch).await;
+        let reply = reply.inspect_err(|error| self.note_failure(error, commands.len()))?;
+        assert_eq!(reply.results.len(), commands.len());
+        let told = commands.iter().zip(reply.results).map(|((id, _), result)| {
+            let told = told_of(result);
+            match &told {
+                Some(told) => self.note_told(*id, after, told.clone()),
+                None => _ = self.0.unknown.fetch_add(1, Ordering::Relaxed),
+            }
+            told
+        });
+        Ok(told.collect())
+    }
+
+    /// The highest revision that a client was told of: what is sent from here on must see it.
+    pub fn known(&self) -> u64 {
+        self.0.known.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a client was told of a revision.
+    pub fn note_known(&self, revision: u64) {
+        self.0.known.fetch_max(revision, Ordering::SeqCst);
+    }
+
+    fn note_sent(&self, id: Uuid, command: &Command) -> u64 {
+        let after = self.known();
+        let fingerprint = fingerprint(command);
+        let mut seen = self.seen();
+        let mut repeated = true;
+        seen.entry(id).or_insert_with(|| {
+            repeated = false;
+            Seen { fingerprint, after, answers: Vec::new() }
+        });
+        self.0.repeated.fetch_add(usize::from(repeated), Ordering::Relaxed);
+        after
+    }
+
+    fn note_told(&self, id: Uuid, after: u64, told: Told) {
+        self.note_known(told.revision);
+        let mut seen = self.seen();
+        let answers = &mut seen.get_mut(&id).expect("noted when it was sent").answers;
+        if answers.is_empty() {
+            self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
+            // Mostly there is no second one.
+            answers.reserve_exact(1);
+        }
+        answers.push(Answer { after, told });
+    }
+
+    fn note_failure(&self, error: &ClientError, commands: usize) {
+        if matches!(error, ClientError::Unknown { .. }) {
+            self.0.unknown.fetch_add(commands, Ordering::Relaxed);
+        }
     }
 
     /// Sends a command that must be granted.
@@ -173,85 +259,104 @@ impl History {
 
     /// How many commands have an outcome that a client was told.
     pub fn acknowledged(&self) -> usize {
-        self.seen().values().filter(|seen| !seen.told.is_empty()).count()
+        self.0.acknowledged.load(Ordering::Relaxed)
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Seen>> {
-        self.0.lock().expect("no panic while locked")
+    /// How often the outcome of a command was unknown after a call.
+    pub fn unknown(&self) -> usize {
+        self.0.unknown.load(Ordering::Relaxed)
+    }
+
+    /// How often a command was sent that had been sent before.
+    pub fn repeated(&self) -> usize {
+        self.0.repeated.load(Ordering::Relaxed)
+    }
+
+    /// When the last hold ends that a client was told of, in milliseconds since the Unix epoch.
+    pub fn last_deadline(&self) -> u64 {
+        let seen = self.seen();
+        let told = seen.values().flat_map(|seen| &seen.answers).map(|answer| &answer.told.verdict);
+        let deadlines = told.filter_map(|verdict| match verdict {
+            Ok(Granted::Hold { expires_at, .. }) => expires_at.map(NonZeroU64::get),
+            _ => None,
+        });
+        deadlines.max().unwrap_or(0)
+    }
+
+    pub fn seen(&self) -> std::sync::MutexGuard<'_, BTreeMap<Uuid, Seen>> {
+        self.0.seen.lock().expect("no panic while locked")
     }
 
     /// Checks all events of the cluster against what was sent and seen, and that the state at the
     /// end has this revision and digest.
-    pub async fn check(&self, client: &Client, (revision, digest): &(u64, String)) -> Vec<v1::Event> {
-        let events = all_events(client).await;
-        assert_eq!(events.len() as u64, *revision, "the events end at the revision of the nodes");
-        let seen = self.seen().clone();
-        let mut state = State::default();
-        let mut decided = BTreeSet::new();
-        for entry in events.chunk_by(|one, next| one.raft_index == next.raft_index) {
-            assert_eq!(entry[0].revision, state.revision() + 1, "the event stream has a gap");
-            // What was due has no request.
-            for event in entry.iter().filter(|event| !event.request_id.is_empty()) {
-                let id = request_id(event);
-                assert!(decided.insert(id), "{id} took effect a second time at {}", event.revision);
-                assert!(seen.contains_key(&id), "nobody sent {id}");
-            }
-            replay(&mut state, entry, &seen);
+    pub async fn check(&self, client: &Client, end: &(u64, String)) -> Vec<v1::Event> {
+        let mut events = Vec::new();
+        let judged = self.judge(client, end, |event| {
+            events.push(event.clone());
+            Ok(())
+        });
+        if let Err(problem) = judged.await {
+            panic!("{problem}");
         }
-        assert_eq!(&StateDigest::of(&state).to_string(), digest, "the nodes came to another state");
-        for (id, seen) in seen {
-            assert!(seen.told.is_empty() || decided.contains(&id), "{id} was acknowledged and is lost");
-        }
-        check_ceilings(&events);
         events
     }
-}
 
-fn request_id(event: &v1::Event) -> Uuid {
-    event.request_id.parse().expect("a UUID")
-}
-
-/// Has one log entry decided once more, from its stamp and its commands, and compares.
-fn replay(state: &mut State, entry: &[v1::Event], seen: &BTreeMap<Uuid, Seen>) {
-    let refused = entry.iter().find_map(|event| match &event.body {
-        Some(Body::TimeRefused(refused)) => {
-            Some(RefusedClock { clock: refused.clock_ms, node: refused.node_id })
-        }
-        _ => None,
-    });
-    let asked: Vec<_> = entry.iter().filter(|event| !event.request_id.is_empty()).collect();
-    let requests: Vec<_> = asked
-        .iter()
-        .map(|event| {
-            let command = &seen[&request_id(event)].command;
-            Request {
-                id: RequestId::from_bytes(request_id(event).into_bytes()).expect("a UUIDv7"),
-                fingerprint: fingerprint(command),
-                actor: event.actor.as_str().into(),
-                reason: event.reason.as_str().into(),
-                command: command.clone(),
+    /// The same, page by page, with a look at every event: says what is wrong.
+    pub async fn judge(
+        &self,
+        client: &Client,
+        end: &(u64, String),
+        mut look: impl FnMut(&v1::Event) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut witness = Witness::default();
+        // The entry whose last events may be on the next page.
+        let mut rest: Vec<v1::Event> = Vec::new();
+        let mut next = 1;
+        loop {
+            let page = client.list_events(next, 1_000).await.map_err(|error| error.to_string())?;
+            let is_last = page.events.is_empty();
+            next += page.events.len() as u64;
+            rest.extend(page.events);
+            let open = match rest.last() {
+                Some(last) if !is_last => last.raft_index,
+                _ => 0,
+            };
+            let whole = rest.partition_point(|event| open == 0 || event.raft_index < open);
+            let later = rest.split_off(whole);
+            let seen = self.seen();
+            for entry in rest.chunk_by(|one, next| one.raft_index == next.raft_index) {
+                witness.entry(entry, &seen)?;
+                entry.iter().try_for_each(&mut look)?;
             }
-        })
-        .collect();
-    let applied = ledger::apply(state, Stamp { time: entry[0].log_time_ms, refused }, &requests);
-    let position = event::Position { term: entry[0].raft_term, index: entry[0].raft_index };
-    let again = event::encode_entry(&applied.events, &requests, position);
-    assert_eq!(again, entry, "the rules give other events");
-    for (event, outcome) in asked.iter().zip(applied.outcomes) {
-        let id = request_id(event);
-        let verdict = outcome.verdict.map(|grant| grant.what);
-        let verdict = verdict.map_err(|rejection| rejection::encode(&rejection));
-        let mut first = 0;
-        for told in &seen[&id].told {
-            assert_eq!(
-                (told.revision, &told.verdict),
-                (outcome.revision, &verdict),
-                "a client was told otherwise"
-            );
-            first += usize::from(!told.replayed);
+            if is_last {
+                return witness.end(end, &seen);
+            }
+            rest = later;
         }
-        assert!(first <= 1, "{id} was told {first} times that it was new");
     }
+}
+
+fn in_batch(command: &Command) -> BatchCommand {
+    match command::encode(command) {
+        Message::Reserve(message) => BatchCommand::Reserve(message),
+        Message::Commit(message) => BatchCommand::Commit(message),
+        Message::Release(message) => BatchCommand::Release(message),
+        other => unreachable!("no test puts {other:?} into a batch"),
+    }
+}
+
+/// What became of one command of a batch; nothing when that is not known.
+fn told_of(result: v1::BatchResult) -> Option<Told> {
+    let verdict = match result.result? {
+        Part::Reserve(reply) => {
+            let expires_at = NonZeroU64::new(reply.expires_at_ms);
+            Ok(Granted::Hold { hold: reply.hold_id, expires_at })
+        }
+        Part::Commit(_) | Part::Release(_) => Ok(Granted::Done),
+        Part::Rejection(rejection) => Err(rejection),
+        other => unreachable!("no test puts into a batch what leads to {other:?}"),
+    };
+    Some(Told { revision: result.revision, replayed: result.replayed, verdict })
 }
 
 /// Every event, page by page.
@@ -270,34 +375,4 @@ pub async fn events_after(client: &Client, revision: u64) -> Vec<v1::Event> {
         }
         events.extend(page.events);
     }
-}
-
-/// No grant may leave a counter above the limit that applied then. Shares no code with the rules.
-fn check_ceilings(events: &[v1::Event]) {
-    let number = |text: &str| text.parse::<Decimal>().expect("a decimal");
-    let mut limits = BTreeMap::new();
-    let mut granted = 0;
-    for event in events {
-        match event.body.as_ref().expect("a body") {
-            Body::QuotaSet(v1::QuotaSet { scope_id, resource_id, policy: Some(policy), .. }) => {
-                let limit = policy.limit.as_ref().and_then(|limit| limit.limit.as_ref());
-                if let Some(v1::limit::Limit::Amount(text)) = limit {
-                    limits.insert((*scope_id, *resource_id), number(text));
-                } else {
-                    limits.remove(&(*scope_id, *resource_id));
-                }
-            }
-            Body::Reserved(_) => {
-                granted += 1;
-                assert!(!event.touched.is_empty());
-                for touched in &event.touched {
-                    let taken = number(&touched.used) + number(&touched.held);
-                    let Some(limit) = limits.get(&(touched.scope_id, touched.resource_id)) else { continue };
-                    assert!(taken <= *limit, "{taken} of {limit} after {event:?}");
-                }
-            }
-            _ => {}
-        }
-    }
-    assert!(granted > 0, "nothing was granted: there was nothing to check");
 }

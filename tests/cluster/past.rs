@@ -7,6 +7,8 @@ use quorate::codec::view;
 use quorate::ledger::ResourceId;
 use quorate::ledger::State;
 
+use crate::behind::PROGRESS;
+use crate::behind::leave_behind;
 use crate::harness::Cluster;
 use crate::harness::Node;
 use crate::harness::Settings;
@@ -14,8 +16,6 @@ use crate::history::History;
 use crate::history::all_events;
 use crate::load;
 use crate::load::Load;
-use crate::snapshots::PROGRESS;
-use crate::snapshots::leave_behind;
 
 /// Of so many revisions each node is asked.
 const ASKED: u64 = 24;

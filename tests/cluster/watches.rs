@@ -15,6 +15,8 @@ use quorate::client::v1::watch_response::Item;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::behind::SMALL_LOG;
+use crate::behind::leave_behind;
 use crate::harness::Cluster;
 use crate::harness::Node;
 use crate::harness::Settings;
@@ -27,8 +29,6 @@ use crate::history::line;
 use crate::history::set_quota;
 use crate::load;
 use crate::load::Load;
-use crate::snapshots::SMALL_LOG;
-use crate::snapshots::leave_behind;
 use crate::watching::Watch;
 use crate::watching::World;
 
