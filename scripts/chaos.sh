@@ -65,6 +65,5 @@ done
 cd "$QUORATE_ROOT"
 scripts/setup.sh
 [[ -n ${QUORATE_CHAOS_LOOPBACK:-} ]] || scripts/setup.sh --faults
-cargo build --release --quiet --bin quorate
 cargo test --release --quiet --test chaos --no-run
 exec cargo test --release --quiet --test chaos -- --exact chaos --ignored --nocapture
