@@ -100,6 +100,11 @@ impl Log {
         })
     }
 
+    /// Where it ends, with what is not yet on disk.
+    pub fn last_index(&self) -> Option<u64> {
+        self.shared().last.map(|last| last.index)
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().expect("nothing panics while it holds the log")
     }

@@ -5,6 +5,7 @@
 //! before it is applied; the log is purged only up to a snapshot, and a snapshot is flushed; after
 //! a restart a node serves reads only through a read index that it has applied again.
 
+mod acknowledged;
 pub mod digest;
 mod events;
 pub mod fault;

@@ -32,6 +32,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 use tonic::Status;
 
+use super::acknowledged::Acknowledged;
 use super::fault::Faults;
 use super::peers::MAX_MESSAGE_BYTES;
 use super::peers::PeerChannel;
@@ -60,18 +61,20 @@ type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 pub struct Factory {
     peers: Arc<Peers>,
     faults: Faults,
+    acknowledged: Acknowledged,
 }
 
 impl Factory {
     /// On the connections of this node.
     pub fn new(peers: Arc<Peers>, faults: Faults) -> Self {
-        Self { peers, faults }
+        Self { peers, faults, acknowledged: Acknowledged::default() }
     }
 
     fn client(&self, target: NodeId, node: &Member, purpose: Purpose) -> Network {
         Network {
             peers: Arc::clone(&self.peers),
             faults: self.faults.clone(),
+            acknowledged: self.acknowledged.clone(),
             target,
             member: node.clone(),
             purpose,
@@ -99,6 +102,7 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
 pub struct Network {
     peers: Arc<Peers>,
     faults: Faults,
+    acknowledged: Acknowledged,
     target: NodeId,
     member: Member,
     purpose: Purpose,
@@ -147,8 +151,13 @@ impl RaftNetworkV2<TypeConfig> for Network {
     ) -> RpcResult<AppendEntriesResponse<TypeConfig>> {
         let mut client = self.client().map_err(|status| unreachable(&status))?;
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let reply = Self::within(option.soft_ttl(), client.append(wire::encode_append(&request))).await?;
+        let mut message = tonic::Request::new(wire::encode_append(&request));
+        self.acknowledged.tell(self.target, &request.vote, &mut message);
+        let reply = Self::within(option.soft_ttl(), client.append(message)).await?;
         let result = wire::decode_append_result(reply).map_err(|error| unreachable(&nonsense(error)))?;
+        if let Ok(accepted) = &result {
+            self.acknowledged.note(self.target, &request.vote, *accepted);
+        }
         Ok(match result {
             Ok(accepted) if accepted != last => AppendEntriesResponse::PartialSuccess(accepted),
             result => result.into(),
@@ -174,13 +183,20 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 let nothing: BoxStream<'s, _> = Box::pin(stream::empty());
                 return Ok(nothing);
             };
+            let (target, vote, acknowledged) = (self.target, first.vote, self.acknowledged.clone());
             let requests =
                 stream::once(ready(first)).chain(input).map(|request| wire::encode_append(&request));
+            let mut requests = tonic::Request::new(requests);
+            acknowledged.tell(target, &vote, &mut requests);
             let mut client = self.client().map_err(|status| unreachable(&status))?;
             let replies = Self::within(OPEN_TIMEOUT, client.stream_append(requests)).await?;
-            let results = replies.map(|reply| match reply {
+            let results = replies.map(move |reply| match reply {
                 Ok(reply) => {
-                    wire::decode_append_result(reply).map_err(|error| unreachable(&nonsense(error)).into())
+                    let result = wire::decode_append_result(reply);
+                    if let Ok(Ok(accepted)) = &result {
+                        acknowledged.note(target, &vote, *accepted);
+                    }
+                    result.map_err(|error| unreachable(&nonsense(error)).into())
                 }
                 Err(status) => Err(unreachable(&status).into()),
             });

@@ -12,8 +12,11 @@ use tonic::Request;
 use tonic::Response;
 use tonic::Status;
 use tonic::Streaming;
+use tonic::metadata::MetadataMap;
 
+use super::Log;
 use super::Raft;
+use super::acknowledged;
 use super::fault::Faults;
 use super::snapshot::SnapshotData;
 use super::state_machine::Applied;
@@ -31,14 +34,33 @@ use crate::store::StoreError;
 /// Answers the consensus engines of the other nodes.
 pub struct RaftService {
     raft: Raft,
+    log: Log,
     applied: Arc<Applied>,
     faults: Faults,
 }
 
 impl RaftService {
     /// For this node.
-    pub fn new(raft: Raft, applied: Arc<Applied>, faults: Faults) -> Self {
-        Self { raft, applied, faults }
+    pub fn new(raft: Raft, log: Log, applied: Arc<Applied>, faults: Faults) -> Self {
+        Self { raft, log, applied, faults }
+    }
+
+    /// What this node has acknowledged must be in its log. If it is not, others count on entries and votes
+    /// that are gone, as after the loss of all data.
+    fn check_log(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let (Some(told), last) = (acknowledged::told(metadata), self.log.last_index()) else {
+            return Ok(());
+        };
+        if last.is_some_and(|last| last >= told) {
+            return Ok(());
+        }
+        let last = last.map_or("is empty".to_owned(), |last| format!("ends with entry {last}"));
+        let problem = format!(
+            "the log {last}, but this node has acknowledged entry {told}: its disk has lost what was synced, so \
+             that this node must be replaced; see docs/operations.md"
+        );
+        self.faults.report(&problem);
+        Err(stopped(problem))
     }
 
     /// The disk of this node failed while it took in a snapshot.
@@ -67,6 +89,7 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<Streaming<peer::AppendRequest>>,
     ) -> Result<Response<AppendReplies>, Status> {
+        self.check_log(request.metadata())?;
         // A broken message or connection ends the requests; the sender sees the stream end and
         // starts another.
         let requests = stream::unfold(request.into_inner(), |mut messages| async move {
@@ -95,6 +118,7 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<peer::AppendRequest>,
     ) -> Result<Response<peer::AppendReply>, Status> {
+        self.check_log(request.metadata())?;
         let request = wire::decode_append(request.into_inner()).map_err(bad)?;
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);

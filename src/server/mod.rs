@@ -137,7 +137,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         &raft_settings(&config),
         Arc::clone(&connections),
         faults.clone(),
-        log,
+        log.clone(),
         StateMachine(Arc::clone(&applied)),
     )
     .await?;
@@ -169,7 +169,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     tasks.spawn(serve_peers(
         &config,
         peers,
-        RaftService::new(raft.clone(), Arc::clone(&applied), faults.clone()),
+        RaftService::new(raft.clone(), log, Arc::clone(&applied), faults.clone()),
         &node,
         &faults,
     ));

@@ -127,9 +127,10 @@ impl Node {
         let machine = StateMachine(Arc::clone(&applied));
         let log = Log::open(opened.log).unwrap();
         let (faults, _) = quorate::raft::fault::faults();
-        let raft =
-            quorate::raft::start(2, "test", &settings, peers, faults.clone(), log, machine).await.unwrap();
-        let service = RaftServer::new(RaftService::new(raft.clone(), Arc::clone(&applied), faults));
+        let raft = quorate::raft::start(2, "test", &settings, peers, faults.clone(), log.clone(), machine)
+            .await
+            .unwrap();
+        let service = RaftServer::new(RaftService::new(raft.clone(), log, Arc::clone(&applied), faults));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let incoming = TcpListenerStream::new(listener);
