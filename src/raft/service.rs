@@ -56,8 +56,8 @@ impl RaftService {
         }
         let last = last.map_or("is empty".to_owned(), |last| format!("ends with entry {last}"));
         let problem = format!(
-            "the log {last}, but this node has acknowledged entry {told}: its disk has lost what was synced, so \
-             that this node must be replaced; see docs/operations.md"
+            "this node's data is damaged: its log {last}, but it has acknowledged entry {told}; the disk has \
+             lost what was synced, and this node must be replaced; see docs/operations.md"
         );
         self.faults.report(&problem);
         Err(stopped(problem))
