@@ -21,6 +21,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::check::linear::Answer;
@@ -152,6 +153,12 @@ async fn command(
                 break Err(revision_of(&status));
             }
             Err(ClientError::Unknown { .. } | ClientError::Unavailable { .. }) => sleep(AGAIN).await,
+            // A node keeps the rest of its disk for what gives back: nothing was decided.
+            Err(ClientError::Rejected { status, rejection: None })
+                if status.code() == Code::ResourceExhausted =>
+            {
+                sleep(AGAIN).await;
+            }
             Err(error) => panic!("{request_id}: {error:?}"),
         }
     };

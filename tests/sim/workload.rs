@@ -22,6 +22,7 @@ use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use tokio::time::sleep;
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::net::channels;
@@ -408,6 +409,13 @@ impl User {
             },
             Err(error @ (ClientError::Unknown { .. } | ClientError::Unavailable { .. })) => {
                 trace::line(format_args!("{} {request_id}: {error}", self.name));
+                None
+            }
+            // A node keeps the rest of its disk for what gives back: nothing was decided.
+            Err(ClientError::Rejected { status, rejection: None })
+                if status.code() == Code::ResourceExhausted =>
+            {
+                trace::line(format_args!("{} {request_id}: {}", self.name, status.message()));
                 None
             }
             // Nobody else touches the holds of this client.

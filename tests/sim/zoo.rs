@@ -42,8 +42,8 @@ const TTL_MS: std::ops::Range<u64> = 300..4_000;
 /// The kinds of commands that it chooses from.
 const KINDS: usize = 22;
 
-/// What a result says that nobody knows.
-const UNAVAILABLE: i32 = tonic::Code::Unavailable as i32;
+/// What a result says that nobody knows, or that the disk of a node is nearly full.
+const UNDECIDED: [i32; 2] = [tonic::Code::Unavailable as i32, tonic::Code::ResourceExhausted as i32];
 
 /// How long a stream of a few commands may take.
 const STREAM: Duration = Duration::from_secs(2);
@@ -104,7 +104,7 @@ impl Keeper {
             let results = if streamed { self.stream(&sent).await } else { self.batch(base, &sent).await };
             for command in sent {
                 let answer = results.iter().find(|result| result.tag == command.tag);
-                match answer.filter(|result| result.code != UNAVAILABLE) {
+                match answer.filter(|result| result.revision > 0 || !UNDECIDED.contains(&result.code)) {
                     Some(result) => self.note(base, command, result, invoked),
                     None => commands.push(command),
                 }
