@@ -28,8 +28,9 @@ use crate::reads::Reads;
 use crate::work;
 use crate::work::Work;
 
-/// A small log, so that a node is soon left behind.
-const SMALL_LOG: &str = "snapshot_after_entries = 500\nkeep_entries = 300";
+/// A small log, so that a node is soon left behind; and nothing of the small disk is kept free, so that one
+/// that is filled is met as a write that fails.
+const SMALL: &str = "snapshot_after_entries = 500\nkeep_entries = 300\n[disk]\nreserve_bytes = 0";
 
 /// Of the faults that are chosen only to kill, those that kill the leader and those that kill all.
 const LEADERS_OF_TEN: usize = 2;
@@ -108,7 +109,7 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
         ground::run("ip link set lo up");
     }
     let ground = Ground::prepare(Path::new(&folder), able("network"), able("disk"), megabytes);
-    let settings = Settings { raft: SMALL_LOG, ..Settings::default() };
+    let settings = Settings { raft: SMALL, ..Settings::default() };
     let cluster = Cluster::start_on(settings, ground.seats.clone(), None).await.formed().await;
     let history = History::default();
     let scopes = work::plant(&history, &cluster.client(0)).await;
