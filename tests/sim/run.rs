@@ -63,7 +63,7 @@ const FAULTS_BEGIN: Duration = Duration::from_secs(3);
 const OVER: Duration = LONGEST_TTL.saturating_add(MAX_CLOCK_STEP);
 
 /// Clients work at least until then, however short the faults were.
-const LEAST: Duration = Duration::from_secs(34);
+const LEAST: Duration = Duration::from_millis(27_500);
 
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);

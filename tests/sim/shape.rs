@@ -13,7 +13,7 @@ use crate::cluster::HOSTS;
 use crate::faults::Fault;
 
 /// How many faults one run has.
-const FAULTS: std::ops::RangeInclusive<usize> = 8..=11;
+const FAULTS: std::ops::RangeInclusive<usize> = 6..=8;
 
 /// How many nodes with new ids one run has at most: clients know only the first ones, and some of those
 /// have to stay.
