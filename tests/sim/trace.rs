@@ -18,6 +18,7 @@ use tracing::field::Visit;
 use tracing::span::Attributes;
 use tracing::span::Id;
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -54,6 +55,8 @@ pub fn begin(seed: u64) -> tracing::subscriber::DefaultGuard {
         // What else the engine tells has instants of the machine's clock in it. It does not decide
         // by them: they move with simulated time.
         .with_target("openraft", Level::WARN)
+        // Those are in its warnings, too.
+        .with_target("openraft::core::heartbeat", LevelFilter::OFF)
         .with_target("openraft::engine::handler::server_state_handler", Level::INFO);
     tracing::subscriber::set_default(tracing_subscriber::registry().with(Collect.with_filter(targets)))
 }
