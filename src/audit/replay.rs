@@ -1,5 +1,12 @@
 //! Decides everything again: each log entry, from the commands that its events carry, by the same rules
 //! and on a state that began empty. Whatever comes out must be what is recorded.
+//!
+//! Entries have to be decided one after the other; what came out of each can be compared with what is
+//! recorded by somebody else meanwhile.
+
+use std::fmt;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use super::AuditError;
 use crate::codec::digest::StateDigest;
@@ -14,14 +21,88 @@ use crate::proto::v1;
 /// More events than one log entry leads to.
 const MOST_OF_AN_ENTRY: usize = 1 << 20;
 
+/// How many decided entries wait to be compared.
+const WAITING: usize = 16;
+
+/// What was decided of one log entry, and what is recorded of it.
+#[derive(Debug)]
+pub struct Decided {
+    recorded: Vec<v1::Event>,
+    events: Vec<ledger::Event>,
+    position: Position,
+}
+
+impl Decided {
+    /// Whether both are the same.
+    pub fn compare(mut self) -> Result<(), AuditError> {
+        // What was asked and why is not decided; who asked for what is as its fingerprint says.
+        self.recorded.iter_mut().for_each(|event| event.reason.clear());
+        let mut recorded = self.recorded.iter();
+        for event in &self.events {
+            let decided = event::encode(event, self.position);
+            match recorded.next() {
+                Some(recorded) if *recorded == decided => {}
+                Some(recorded) => {
+                    return Err(AuditError::event(recorded.revision, difference(recorded, &decided)));
+                }
+                None => {
+                    let problem = format!("by the rules it happens, and is missing: {}", json(&decided));
+                    return Err(AuditError::event(decided.revision, problem));
+                }
+            }
+        }
+        match recorded.next() {
+            Some(more) => Err(AuditError::event(more.revision, "by the rules it does not happen")),
+            None => Ok(()),
+        }
+    }
+}
+
+type Compare = Box<dyn FnMut(Decided) -> Result<(), AuditError>>;
+
+/// Works with a replay whose comparing is done beside it. The first event that does not fit is told,
+/// whoever finds it.
+pub fn beside<T>(work: impl FnOnce(Replay) -> Result<T, AuditError>) -> Result<T, AuditError> {
+    thread::scope(|scope| {
+        let (sender, decided) = sync_channel(WAITING);
+        let comparing = scope.spawn(move || decided.into_iter().try_for_each(Decided::compare));
+        let compare = move |decided| {
+            let over = |_| AuditError::Checkpoint("an event before does not fit".to_owned());
+            sender.send(decided).map_err(over)
+        };
+        // The replay is dropped by who works with it, which ends the comparing.
+        let worked = work(Replay { compare: Box::new(compare), ..Replay::default() });
+        comparing.join().expect("comparing does not panic")?;
+        worked
+    })
+}
+
 /// A state that is made of events.
-#[derive(Debug, Default)]
 pub struct Replay {
     state: State,
+    /// What becomes of an entry that was decided.
+    compare: Compare,
     /// The events of the log entry that may go on.
     entry: Vec<v1::Event>,
     /// The position of the last entry.
     last: (u64, u64),
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self {
+            state: State::default(),
+            compare: Box::new(Decided::compare),
+            entry: Vec::new(),
+            last: Default::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay").field("last", &self.last).finish_non_exhaustive()
+    }
 }
 
 impl Replay {
@@ -60,32 +141,24 @@ impl Replay {
 
     /// Says that no more events come: the last log entry is complete.
     pub fn finish(&mut self) -> Result<(), AuditError> {
+        match self.decide()? {
+            Some(decided) => (self.compare)(decided),
+            None => Ok(()),
+        }
+    }
+
+    fn decide(&mut self) -> Result<Option<Decided>, AuditError> {
         let mut recorded = std::mem::take(&mut self.entry);
         let Some(first) = recorded.first() else {
-            return Ok(());
+            return Ok(None);
         };
         self.last = position(first);
         let revision = first.revision;
         let position = Position { term: first.raft_term, index: first.raft_index };
-        // What was asked and why is not decided; who asked for what is as its fingerprint says.
         let (stamp, requests) =
             event::decode_entry(&mut recorded).map_err(|corrupt| AuditError::event(revision, corrupt))?;
-        recorded.iter_mut().for_each(|event| event.reason.clear());
         let applied = ledger::apply(&mut self.state, stamp, &requests);
-        let decided: Vec<_> = applied.events.iter().map(|event| event::encode(event, position)).collect();
-        for (recorded, decided) in recorded.iter().zip(&decided) {
-            if recorded != decided {
-                return Err(AuditError::event(recorded.revision, difference(recorded, decided)));
-            }
-        }
-        if let Some(more) = recorded.get(decided.len()) {
-            return Err(AuditError::event(more.revision, "by the rules it does not happen"));
-        }
-        if let Some(missing) = decided.get(recorded.len()) {
-            let problem = format!("by the rules it happens, and is missing: {}", json(missing));
-            return Err(AuditError::event(missing.revision, problem));
-        }
-        Ok(())
+        Ok(Some(Decided { recorded, events: applied.events, position }))
     }
 
     /// As `finish`, but leaves the state as it was after event `revision` of the last log entry.
@@ -95,7 +168,8 @@ impl Replay {
         }
         let mut before = self.state.clone();
         let events = self.entry.clone();
-        self.finish()?;
+        // Now, and not by somebody else: only what is compared may be folded.
+        self.decide()?.map_or(Ok(()), Decided::compare)?;
         // They are what was decided, so that they can be folded.
         for message in events.into_iter().take_while(|event| event.revision <= revision) {
             let number = message.revision;

@@ -7,6 +7,7 @@ use std::io::BufRead;
 use super::AuditError;
 use super::export;
 use super::export::Parsed;
+use super::replay;
 use super::replay::Replay;
 use crate::codec::digest::StateDigest;
 use crate::codec::merkle;
@@ -64,9 +65,11 @@ pub fn verify(
     older: &[SignedNote],
     is_part: bool,
 ) -> Result<Report, AuditError> {
-    let mut verification = Verification::new(keys, older, is_part)?;
-    export::read(reader, |parsed| verification.take(parsed))?;
-    verification.finish()
+    replay::beside(|replay| {
+        let mut verification = Verification::new(keys, older, is_part, replay)?;
+        export::read(reader, |parsed| verification.take(parsed))?;
+        verification.finish()
+    })
 }
 
 struct Begun {
@@ -85,6 +88,8 @@ struct Verification<'a> {
     /// Those of which root and state are still to be compared, by size.
     roots: BTreeMap<u64, Vec<Checkpoint>>,
     states: BTreeMap<u64, Vec<Checkpoint>>,
+    /// Until it is known where the export begins.
+    replay: Option<Replay>,
     begun: Option<Begun>,
     trailer: Option<v1::ExportTrailer>,
 }
@@ -94,7 +99,12 @@ fn checkpoint_error(error: NoteError) -> AuditError {
 }
 
 impl<'a> Verification<'a> {
-    fn new(keys: &'a [NoteVerifier], notes: &'a [SignedNote], is_part: bool) -> Result<Self, AuditError> {
+    fn new(
+        keys: &'a [NoteVerifier],
+        notes: &'a [SignedNote],
+        is_part: bool,
+        replay: Replay,
+    ) -> Result<Self, AuditError> {
         let mut checkpoints = Vec::new();
         let mut by_size: BTreeMap<u64, Vec<Checkpoint>> = BTreeMap::new();
         for note in notes {
@@ -110,6 +120,7 @@ impl<'a> Verification<'a> {
             older: checkpoints,
             roots: by_size,
             states,
+            replay: Some(replay),
             begun: None,
             trailer: None,
         })
@@ -150,7 +161,7 @@ impl<'a> Verification<'a> {
             .zip(hashes.collect::<Result<Vec<_>, _>>().ok())
             .and_then(|(before, hashes)| Edge::new(before, hashes))
             .ok_or_else(|| bad("does not say what the tree before its first event is".to_owned()))?;
-        let replay = (header.from_revision == 1).then(Replay::default);
+        let replay = self.replay.take().filter(|_| header.from_revision == 1);
         let from = header.from_revision;
         self.begun = Some(Begun { origin: header.origin, from, edge, replay });
         self.compare_roots()?;

@@ -23,7 +23,7 @@ use super::times::utc;
 use crate::audit::AuditError;
 use crate::audit::export;
 use crate::audit::export::Form;
-use crate::audit::replay::Replay;
+use crate::audit::replay;
 use crate::audit::verify;
 use crate::audit::verify::Report;
 use crate::client::v1;
@@ -198,12 +198,7 @@ impl ExportEventsArgs {
             };
             let write = async {
                 for bytes in block::sent(&page.block).map_err(io::Error::from)? {
-                    let event = block::event(bytes).map_err(io::Error::from)?;
-                    let record = v1::ExportRecord {
-                        record: Some(Record::Event(event)),
-                        leaf_hash: merkle::leaf(bytes).0.to_vec(),
-                    };
-                    export::write(form, &record, &mut buffer)?;
+                    export::write_event(form, bytes, &mut buffer)?;
                     if buffer.len() >= WRITE_BYTES {
                         sink.write_all(&buffer)?;
                         buffer.clear();
@@ -410,52 +405,53 @@ fn report_text(report: &Report) -> String {
 
 impl ReplayArgs {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), Failure> {
-        let mut replay = Replay::default();
+        let export = open(&self.from)?;
         let last = self.to_revision.unwrap_or(u64::MAX);
         let mut shown = Ok(());
         let mut seen = 0;
-        export::read(open(&self.from)?, |parsed| {
-            let event = match parsed.record {
-                Record::Header(header) if header.from_revision > 1 => {
-                    let problem = "the export does not begin with event 1, so that nothing can be decided";
-                    return Err(AuditError::Event {
-                        revision: header.from_revision,
-                        problem: problem.to_owned(),
-                    });
+        let end = replay::beside(|mut replay| {
+            export::read(export, |parsed| {
+                let event = match parsed.record {
+                    Record::Header(header) if header.from_revision > 1 => {
+                        let problem =
+                            "the export does not begin with event 1, so that nothing can be decided";
+                        return Err(AuditError::Event {
+                            revision: header.from_revision,
+                            problem: problem.to_owned(),
+                        });
+                    }
+                    Record::Event(event) => event,
+                    Record::Header(_) | Record::Trailer(_) => return Ok(()),
+                };
+                if event.revision != seen + 1 {
+                    let problem = format!("event {} stands in its place", event.revision);
+                    return Err(AuditError::Event { revision: seen + 1, problem });
                 }
-                Record::Event(event) => event,
-                Record::Header(_) | Record::Trailer(_) => return Ok(()),
-            };
-            if event.revision != seen + 1 {
-                let problem = format!("event {} stands in its place", event.revision);
-                return Err(AuditError::Event { revision: seen + 1, problem });
-            }
-            seen = event.revision;
-            if self.step && seen <= last && shown.is_ok() {
-                shown = step(output, &event);
-            }
-            // The rest of the log entry is needed to decide it; what comes after is not.
-            if seen <= last || replay.is_within_entry_of(&event) { replay.push(event) } else { Ok(()) }
-        })?;
+                seen = event.revision;
+                if self.step && seen <= last && shown.is_ok() {
+                    shown = step(output, &event);
+                }
+                // The rest of the log entry is needed to decide it; what comes after is not.
+                if seen <= last || replay.is_within_entry_of(&event) { replay.push(event) } else { Ok(()) }
+            })?;
+            replay.finish_at(last)?;
+            Ok((replay.state().revision(), replay.state().time(), replay.digest()))
+        });
+        let (revision, time, digest) = end?;
         shown?;
         if self.to_revision.is_some_and(|to| to > seen) {
             return Err(Failure::Usage(format!(
                 "there is no event {last}: the last in the export is {seen}"
             )));
         }
-        replay.finish_at(last)?;
-        let (state, digest) = (replay.state(), replay.digest());
         if output.is_json() {
             let result = json!({
-                "revision": state.revision(), "log_time_ms": state.time(), "state_digest": digest.to_string(),
+                "revision": revision, "log_time_ms": time, "state_digest": digest.to_string(),
             });
             return Ok(output.line(&result.to_string())?);
         }
-        let rows = [
-            ("revision", state.revision().to_string()),
-            ("log time", utc(state.time())),
-            ("state", digest.to_string()),
-        ];
+        let rows =
+            [("revision", revision.to_string()), ("log time", utc(time)), ("state", digest.to_string())];
         Ok(output.raw(fields(&rows).as_bytes())?)
     }
 }
