@@ -70,42 +70,18 @@ pub fn write_event(form: Form, event: &[u8], into: &mut Vec<u8>) -> io::Result<(
         }
         Form::Protobuf => {
             let event = Some(Bytes::copy_from_slice(event));
-            let record = EncodedRecord { event, leaf_hash, ..Default::default() };
-            record.encode_length_delimited(into).map_err(io::Error::other)
+            EncodedRecord { event, leaf_hash }.encode_length_delimited(into).map_err(io::Error::other)
         }
     }
 }
 
-/// An `ExportRecord` whose content is left as it is: what is proven of an event are its bytes.
+/// An `ExportRecord` of an event that is left as it is: what is proven of it are its bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct EncodedRecord {
-    #[prost(bytes = "bytes", optional, tag = "1")]
-    header: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "2")]
     event: Option<Bytes>,
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    trailer: Option<Bytes>,
     #[prost(bytes = "vec", tag = "4")]
     leaf_hash: Vec<u8>,
-}
-
-impl EncodedRecord {
-    fn decode_content(self) -> Result<(Option<Record>, Hash), prost::DecodeError> {
-        let (record, leaf) = match (self.header, self.event, self.trailer) {
-            (Some(header), None, None) => {
-                (Record::Header(v1::ExportHeader::decode(header)?), Hash::default())
-            }
-            (None, Some(event), None) => {
-                let leaf = merkle::leaf(&event);
-                (Record::Event(v1::Event::decode(event)?), leaf)
-            }
-            (None, None, Some(trailer)) => {
-                (Record::Trailer(v1::ExportTrailer::decode(trailer)?), Hash::default())
-            }
-            _ => return Ok((None, Hash::default())),
-        };
-        Ok((Some(record), leaf))
-    }
 }
 
 /// A record that was read.
@@ -134,7 +110,7 @@ impl Chunk {
     fn parse(self) -> ParsedChunk {
         let mut records = Vec::with_capacity(self.records.len());
         for (number, bytes) in (self.first..).zip(self.records) {
-            match parse(self.form, number, bytes) {
+            match parse(self.form, number, &bytes) {
                 Ok(parsed) => records.push(parsed),
                 Err(problem) => return (records, Some(problem)),
             }
@@ -151,28 +127,20 @@ fn unreadable(form: Form, number: u64, problem: impl ToString) -> AuditError {
     AuditError::Unreadable { what, number, problem: problem.to_string() }
 }
 
-fn parse(form: Form, number: u64, bytes: Vec<u8>) -> Result<Parsed, AuditError> {
+fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
     let bad = |problem: String| unreadable(form, number, problem);
-    let (record, leaf, claimed) = match form {
-        Form::Json => {
-            let message: v1::ExportRecord =
-                serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
-            let leaf = match &message.record {
-                Some(Record::Event(event)) => merkle::leaf(&event.encode_to_vec()),
-                _ => Hash::default(),
-            };
-            (message.record, leaf, message.leaf_hash)
-        }
-        Form::Protobuf => {
-            let mut message =
-                EncodedRecord::decode(Bytes::from(bytes)).map_err(|error| bad(error.to_string()))?;
-            let claimed = std::mem::take(&mut message.leaf_hash);
-            let (record, leaf) = message.decode_content().map_err(|error| bad(error.to_string()))?;
-            (record, leaf, claimed)
-        }
+    let message: v1::ExportRecord = match form {
+        Form::Json => serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?,
+        Form::Protobuf => v1::ExportRecord::decode(bytes).map_err(|error| bad(error.to_string()))?,
     };
-    let record = record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))?;
-    Ok(Parsed { record, leaf, claimed })
+    let record = message.record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))?;
+    let leaf = match &record {
+        // Of what was understood, and not of the bytes that stand there: fields that this program does not
+        // know are then a change, since nobody has judged them.
+        Record::Event(event) => merkle::leaf(&event.encode_to_vec()),
+        Record::Header(_) | Record::Trailer(_) => Hash::default(),
+    };
+    Ok(Parsed { record, leaf, claimed: message.leaf_hash })
 }
 
 /// Cuts a file into chunks. Its form is seen by how it begins.

@@ -5,6 +5,8 @@
 //! recorded by somebody else meanwhile.
 
 use std::fmt;
+use std::sync::mpsc::SendError;
+use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -21,8 +23,8 @@ use crate::proto::v1;
 /// More events than one log entry leads to.
 const MOST_OF_AN_ENTRY: usize = 1 << 20;
 
-/// How many decided entries wait to be compared.
-const WAITING: usize = 16;
+/// About so many events are compared at a time: waking somebody for each of them costs more than comparing.
+const COMPARED_AT_ONCE: usize = 2_000;
 
 /// What was decided of one log entry, and what is recorded of it.
 #[derive(Debug)]
@@ -64,17 +66,46 @@ type Compare = Box<dyn FnMut(Decided) -> Result<(), AuditError>>;
 /// whoever finds it.
 pub fn beside<T>(work: impl FnOnce(Replay) -> Result<T, AuditError>) -> Result<T, AuditError> {
     thread::scope(|scope| {
-        let (sender, decided) = sync_channel(WAITING);
-        let comparing = scope.spawn(move || decided.into_iter().try_for_each(Decided::compare));
-        let compare = move |decided| {
-            let over = |_| AuditError::Checkpoint("an event before does not fit".to_owned());
-            sender.send(decided).map_err(over)
-        };
-        // The replay is dropped by who works with it, which ends the comparing.
-        let worked = work(Replay { compare: Box::new(compare), ..Replay::default() });
+        // One is compared, one waits, and one grows: what is between the two is bounded.
+        let (sender, decided) = sync_channel::<Vec<Decided>>(1);
+        let comparing = scope.spawn(move || decided.into_iter().flatten().try_for_each(Decided::compare));
+        let mut waiting = Waiting { entries: Vec::new(), events: 0, sender };
+        let compare = Box::new(move |decided| waiting.push(decided));
+        // The replay is dropped by who works with it, and what waits with it, which ends the comparing.
+        let worked = work(Replay { compare, ..Replay::default() });
         comparing.join().expect("comparing does not panic")?;
         worked
     })
+}
+
+/// Decided entries on their way to who compares them. The rest goes when this is dropped.
+struct Waiting {
+    entries: Vec<Decided>,
+    events: usize,
+    sender: SyncSender<Vec<Decided>>,
+}
+
+impl Waiting {
+    fn push(&mut self, decided: Decided) -> Result<(), AuditError> {
+        self.events += decided.events.len();
+        self.entries.push(decided);
+        if self.events < COMPARED_AT_ONCE {
+            return Ok(());
+        }
+        self.send().map_err(|_| AuditError::Checkpoint("an event before does not fit".to_owned()))
+    }
+
+    fn send(&mut self) -> Result<(), SendError<Vec<Decided>>> {
+        self.events = 0;
+        self.sender.send(std::mem::take(&mut self.entries))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Nobody takes it when something before does not fit, which is what will be told.
+        let _ = self.send();
+    }
 }
 
 /// A state that is made of events.
@@ -211,5 +242,5 @@ fn difference(recorded: &v1::Event, decided: &v1::Event) -> String {
 }
 
 fn json(event: &v1::Event) -> String {
-    serde_json::to_string(event).unwrap_or_default()
+    serde_json::to_string(event).unwrap_or_else(|error| format!("an event that cannot be shown: {error}"))
 }

@@ -319,6 +319,29 @@ fn what_no_rule_looks_at_is_still_under_the_signature() {
 }
 
 #[test]
+fn what_this_program_does_not_know_is_no_part_of_what_was_decided() {
+    let ledger = ledger();
+    let size = ledger.size();
+    let mut events: Vec<_> = ledger.events.iter().map(|event| event.encode_to_vec()).collect();
+    // A field with a number that nobody has given, in an event that was signed with it.
+    prost::encoding::uint64::encode(10_000, &1, &mut events[2]);
+    let leaves = Leaves(events.iter().map(|event| merkle::leaf(event)).collect());
+    let root = merkle::root(&leaves, size).expect("a root");
+    let note = signer().sign(&Checkpoint { root, ..ledger.checkpoint(size) }.to_string());
+    let records = ledger.records(1, size);
+    let mut trailer = records.last().expect("a trailer").clone();
+    match &mut trailer.record {
+        Some(Record::Trailer(trailer)) => trailer.checkpoint = note,
+        other => panic!("{other:?} is no trailer"),
+    }
+    let mut bytes = written(Form::Protobuf, &records[..1]);
+    events.iter().for_each(|event| export::write_event(Form::Protobuf, event, &mut bytes).expect("written"));
+    export::write(Form::Protobuf, &trailer, &mut bytes).expect("written");
+    let told = verify(bytes.as_slice(), &[signer().verifier()], &[], true).expect_err("it does not verify");
+    assert!(told.to_string().starts_with("event 3: "), "{told}");
+}
+
+#[test]
 fn a_forged_checkpoint_is_refused() {
     let ledger = ledger();
     let size = ledger.size();
