@@ -31,7 +31,7 @@ run cargo clippy --release --all-targets -- -D warnings
 # no notice.
 run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
 # Many days on which everything goes wrong, and whether the first of them are the same when repeated.
-run scripts/sim.sh --seeds 100 --twice 10
+run scripts/sim.sh --seeds 200 --twice 20
 # Whether the simulation still finds what is wrong: three known bugs, in a build of their own.
 run scripts/planted.sh --quick
 # Only whether it works: speed is measured by hand.

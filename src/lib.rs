@@ -13,6 +13,7 @@
 //! ```
 
 // Only here and not in Cargo.toml: a test may unwrap, and its helpers are nobody's interface.
+#![forbid(unsafe_code)]
 #![warn(unreachable_pub)]
 #![warn(clippy::unwrap_used)]
 #![warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]

@@ -1,5 +1,7 @@
 //! The program: hands what the command line says to the one that does it.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -19,6 +19,7 @@
 //! | `reads/` | what readers ask, and what must hold of what they are told |
 //! | `parts` | what is done in parts: all of it or what was asked for, and no more |
 //! | `usage` | what was taken over time |
+//! | `wall` | the clocks of the machine, stopped |
 //! | `trace` | everything that happened, as text |
 //!
 //! `README.md` beside this file is the manual, and `scripts/sim.sh` runs as many seeds as one likes, or
@@ -46,6 +47,7 @@ mod small;
 mod sweep;
 mod trace;
 mod usage;
+mod wall;
 mod watchers;
 #[path = "../watching/mod.rs"]
 mod watching;

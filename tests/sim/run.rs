@@ -44,6 +44,7 @@ use crate::small;
 use crate::small::Histories;
 use crate::trace;
 use crate::usage::check_usage;
+use crate::wall;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
@@ -140,6 +141,7 @@ impl std::fmt::Display for Summary {
 /// Runs a seed to its end.
 pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     let _collecting = trace::begin(seed);
+    let wall = wall::Held::begin();
     trace::line(format_args!("{shape:?}"));
     let mut cluster = Cluster::new(seed, shape);
     let members = Rc::clone(cluster.members());
@@ -173,6 +175,7 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     loop {
         let now = cluster.sim.elapsed();
         trace::set_now(now);
+        wall.set(now);
         faults.step(now, &mut cluster, shared.leader.get());
         clocks.step(now, &mut cluster, shared.leader.get());
         shared.faults_over.set(faults.are_over() && now >= LEAST);
