@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use crate::projection::runner::Next;
 use crate::projection::runner::Progress;
 use crate::projection::runner::Runner;
 use crate::projection::views::Views;
+use crate::proto::v1;
 use crate::raft;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -55,6 +57,10 @@ impl Journal for Stored {
 
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         self.0.blocks(from, visit)
+    }
+
+    fn fresh(&self, from: Revision, bytes: usize) -> Vec<(Bytes, Vec<v1::Event>)> {
+        self.0.take_fresh(from, bytes).into_iter().map(|entry| (entry.block, entry.events)).collect()
     }
 
     fn write(&self, generation: u64, batch: Batch) -> Result<Written, StoreError> {

@@ -100,8 +100,8 @@ impl Outcomes {
 
 /// Commands of one caller that wait for their outcomes.
 pub(super) struct Pending {
-    /// Those without an outcome, each with its bytes in the log.
-    requests: VecDeque<(Request, usize)>,
+    /// Those without an outcome.
+    requests: VecDeque<Arc<Prepared>>,
     outcomes: Outcomes,
     deadline: Instant,
     /// It comes from another node that took this one for the leader, or is of use to a leader only:
@@ -139,9 +139,22 @@ pub(super) fn queue() -> (Queue, mpsc::UnboundedReceiver<Pending>) {
     (Queue { groups, commands, bytes }, receiver)
 }
 
+/// A request with its bytes in the log, which are made once.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub request: Request,
+    bytes: Vec<u8>,
+}
+
+impl From<Request> for Prepared {
+    fn from(request: Request) -> Self {
+        Self { bytes: batch::encoded(&request), request }
+    }
+}
+
 /// Refuses a command that no log entry has room for.
-pub(super) fn check_size(request: &Request) -> Result<(), Error> {
-    match batch::size(request) {
+pub(super) fn check_size(prepared: &Prepared) -> Result<(), Error> {
+    match prepared.bytes.len() {
         size if size <= MAX_COMMAND_BYTES => Ok(()),
         size => Err(Error::new(
             ErrorKind::Invalid,
@@ -154,10 +167,10 @@ pub(super) fn check_size(request: &Request) -> Result<(), Error> {
 }
 
 /// How many of these commands, at least one, are proposed together.
-pub(super) fn group_of(requests: &VecDeque<Request>) -> usize {
+pub(super) fn group_of(requests: &VecDeque<Arc<Prepared>>) -> usize {
     let mut bytes = 0;
     let fitting = requests.iter().take(MAX_COMMANDS).take_while(|request| {
-        bytes += batch::size(request);
+        bytes += request.bytes.len();
         bytes <= GROUP_BYTES
     });
     fitting.count().max(1)
@@ -165,19 +178,18 @@ pub(super) fn group_of(requests: &VecDeque<Request>) -> usize {
 
 impl Queue {
     /// Has commands proposed once, in order.
-    pub(super) async fn propose(&self, requests: Vec<Request>, deadline: Instant, relayed: bool) -> Decided {
-        let requests: VecDeque<_> = requests
-            .into_iter()
-            .map(|request| {
-                let size = batch::size(&request);
-                (request, size)
-            })
-            .collect();
-        let Some((first, _)) = requests.front() else {
+    pub(super) async fn propose(
+        &self,
+        requests: VecDeque<Arc<Prepared>>,
+        deadline: Instant,
+        relayed: bool,
+    ) -> Decided {
+        let Some(first) = requests.front() else {
             return Decided { outcomes: Vec::new(), error: None };
         };
-        let (id, lone) = (first.id, requests.len() == 1);
-        let room = match self.admit(requests.len(), requests.iter().map(|(_, size)| size).sum()) {
+        let (id, lone) = (first.request.id, requests.len() == 1);
+        let room = match self.admit(requests.len(), requests.iter().map(|request| request.bytes.len()).sum())
+        {
             Ok(room) => room,
             Err(error) => return error.into(),
         };
@@ -200,7 +212,7 @@ impl Queue {
 
     async fn enqueue(
         &self,
-        requests: VecDeque<(Request, usize)>,
+        requests: VecDeque<Arc<Prepared>>,
         deadline: Instant,
         stays: bool,
         room: Option<Room>,
@@ -315,11 +327,11 @@ impl Node {
     /// Proposes those of the commands for which there is room.
     async fn propose_admitted(
         &self,
-        requests: Vec<Request>,
+        requests: Vec<Arc<Prepared>>,
         has_tick: bool,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
-        let refusals = self.refusals(&requests);
-        let admitted: Vec<Request> = requests
+        let refusals = self.refusals(requests.iter().map(|prepared| &prepared.request));
+        let admitted: Vec<_> = requests
             .into_iter()
             .zip(&refusals)
             .filter_map(|(request, refusal)| refusal.is_none().then_some(request))
@@ -335,9 +347,10 @@ impl Node {
         Ok(refusals.into_iter().map(result).collect())
     }
 
-    async fn propose_entry(&self, requests: &[Request]) -> Result<Vec<Outcome>, Error> {
+    async fn propose_entry(&self, requests: &[Arc<Prepared>]) -> Result<Vec<Outcome>, Error> {
         let stamp = self.stamp().await.ok_or_else(|| self.no_leader())?;
-        let payload = Payload(batch::encode(&stamp, requests).into());
+        let payload =
+            Payload(batch::join(&stamp, requests.iter().map(|request| request.bytes.as_slice())).into());
         // Whether an entry without an answer will be committed is not known: asking again will tell.
         let error = match timeout(ATTEMPT, self.parts.raft.client_write(payload)).await {
             Ok(Ok(response)) => return Ok(response.data.outcomes),
@@ -355,23 +368,24 @@ impl Node {
 
     /// Decides commands that another node relayed to this one as the leader.
     pub(super) async fn decide_relayed(&self, requests: Vec<Request>, deadline: Instant) -> Decided {
+        let requests = requests.into_iter().map(|request| Arc::new(request.into())).collect();
         self.proposals.propose(requests, deadline, true).await
     }
 }
 
 /// Takes the commands of the next entry out of the groups, in order, and says how many it took of
 /// each of the first groups.
-fn next_entry(groups: &mut VecDeque<Pending>) -> (Vec<Request>, Vec<usize>) {
+fn next_entry(groups: &mut VecDeque<Pending>) -> (Vec<Arc<Prepared>>, Vec<usize>) {
     let mut entry = Vec::new();
     let mut bytes = 0;
     let mut counts = Vec::new();
     for group in groups {
         let before = entry.len();
-        while let Some((_, size)) = group.requests.front()
+        while let Some(size) = group.requests.front().map(|request| request.bytes.len())
             && (entry.is_empty() || entry.len() < MAX_COMMANDS && bytes + size <= MAX_BYTES)
         {
             bytes += size;
-            entry.extend(group.requests.pop_front().map(|(request, _)| request));
+            entry.extend(group.requests.pop_front());
         }
         let taken = entry.len() - before;
         if taken > 0 || group.requests.is_empty() {
@@ -420,7 +434,12 @@ mod tests {
         Request { id, fingerprint: [0; 16], actor: "x".repeat(bytes).into(), reason: "".into(), command }
     }
 
-    fn outcome(request: &Request) -> Outcome {
+    /// Takes so many bytes.
+    fn prepared(number: u64, bytes: usize) -> Arc<Prepared> {
+        Arc::new(Prepared { request: request(number, 1), bytes: vec![0; bytes] })
+    }
+
+    fn outcome(Prepared { request, .. }: &Prepared) -> Outcome {
         let grant = crate::ledger::Grant::plain(crate::ledger::Granted::Done);
         Outcome { revision: request.id.time_ms(), replayed: false, verdict: Ok(grant) }
     }
@@ -438,7 +457,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let first = number + 1;
             number += commands;
-            let requests = (first..=number).map(|number| (request(number, *bytes), *bytes)).collect();
+            let requests = (first..=number).map(|number| prepared(number, *bytes)).collect();
             let deadline = Instant::now() + ATTEMPT;
             let outcomes = Outcomes::default();
             let pending = Pending { requests, outcomes, deadline, stays: false, reply, _room: None };
@@ -448,7 +467,10 @@ mod tests {
     }
 
     /// Carries groups, with the results of `decide`; returns how many commands each entry had.
-    fn carry(groups: &mut VecDeque<Pending>, mut decide: impl FnMut(&[Request]) -> Decided) -> Vec<usize> {
+    fn carry(
+        groups: &mut VecDeque<Pending>,
+        mut decide: impl FnMut(&[Arc<Prepared>]) -> Decided,
+    ) -> Vec<usize> {
         let mut entries = Vec::new();
         while !groups.is_empty() {
             let (entry, counts) = next_entry(groups);
@@ -458,8 +480,8 @@ mod tests {
         entries
     }
 
-    fn decide(requests: &[Request]) -> Decided {
-        requests.iter().map(outcome).map(Ok).collect::<Vec<_>>().into()
+    fn decide(requests: &[Arc<Prepared>]) -> Decided {
+        requests.iter().map(|prepared| outcome(prepared)).map(Ok).collect::<Vec<_>>().into()
     }
 
     fn revisions(decided: &Decided) -> Vec<u64> {
@@ -530,10 +552,11 @@ mod tests {
         let (mut pending, mut answers) = groups(&[(1, 10), (2, 10), (1, 10)]);
         let no_room = Error::new(ErrorKind::NoRoom { node: 1, free_bytes: 7 }, "nearly full");
         let entries = carry(&mut pending, |requests| {
-            let results = requests.iter().map(outcome).map(|outcome| match outcome.revision {
-                2 | 4 => Err(no_room.clone()),
-                _ => Ok(outcome),
-            });
+            let results =
+                requests.iter().map(|prepared| outcome(prepared)).map(|outcome| match outcome.revision {
+                    2 | 4 => Err(no_room.clone()),
+                    _ => Ok(outcome),
+                });
             results.collect::<Vec<_>>().into()
         });
         assert_eq!(entries, [4]);
@@ -546,7 +569,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_decided_when_the_deadline_passes_is_told() {
         let (queue, mut waiting) = queue();
-        let requests: Vec<_> = (1..=3).map(|number| request(number, MAX_BYTES / 2)).collect();
+        let requests = (1..=3).map(|number| prepared(number, MAX_BYTES * 6 / 10)).collect();
         let asked = queue.propose(requests, Instant::now() + Duration::from_millis(50), false);
         let carry = async {
             let mut groups = VecDeque::from([waiting.recv().await.expect("a group")]);
@@ -562,7 +585,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_at_once_is_proposed_in_parts_of_bounded_bytes() {
-        let requests = |bytes, count| (1..=count).map(|number| request(number, bytes)).collect();
+        let requests = |bytes, count| (1..=count).map(|number| prepared(number, bytes)).collect();
         assert_eq!(group_of(&requests(10, 5)), 5);
         assert_eq!(group_of(&requests(10, 10_000)), MAX_COMMANDS);
         assert_eq!(group_of(&requests(MAX_COMMAND_BYTES - 1_000, 5)), 2);
@@ -602,8 +625,8 @@ mod tests {
 
     #[test]
     fn a_command_larger_than_a_log_entry_may_be_is_refused() {
-        assert_eq!(check_size(&request(1, MAX_COMMAND_BYTES - 1_000)), Ok(()));
-        let error = check_size(&request(1, MAX_COMMAND_BYTES)).expect_err("it is too large");
+        assert_eq!(check_size(&request(1, MAX_COMMAND_BYTES - 1_000).into()), Ok(()));
+        let error = check_size(&request(1, MAX_COMMAND_BYTES).into()).expect_err("it is too large");
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert!(error.problem.contains("4194304"), "{error}");
     }

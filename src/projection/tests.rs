@@ -110,6 +110,17 @@ impl Source {
 }
 
 impl Journal for Source {
+    fn fresh(&self, from: Revision, _: usize) -> Vec<(Bytes, Vec<v1::Event>)> {
+        // Sometimes what was made last need not be read.
+        if !self.index.load(Ordering::SeqCst).is_multiple_of(3) {
+            return Vec::new();
+        }
+        let events = self.events();
+        let entries = events.chunk_by(|one, next| one.raft_index == next.raft_index);
+        let rest = entries.skip_while(|entry| entry[0].revision != from);
+        rest.map(|entry| (block::encode(entry.to_vec()).into(), entry.to_vec())).collect()
+    }
+
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
