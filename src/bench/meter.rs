@@ -1,0 +1,287 @@
+//! What came back, and how long it took: counts, a histogram, and both over time.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::client::ClientError;
+use crate::client::tell;
+use crate::client::v1;
+
+/// The longest latency that is told from longer ones: an hour, in nanoseconds.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// Three digits are kept of each latency.
+const DIGITS: u8 = 3;
+
+/// What became of commands, or of reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Granted, or otherwise done.
+    pub done: u64,
+    /// Granted in part.
+    pub partial: u64,
+    /// Denied: no room, or locked.
+    pub denied: u64,
+    /// Refused for another reason.
+    pub refused: u64,
+    /// No answer says what became of it.
+    pub unknown: u64,
+    /// It reached no node.
+    pub unsent: u64,
+}
+
+impl Outcomes {
+    /// What brought what was asked for, or a part of it.
+    pub fn useful(&self) -> u64 {
+        self.done + self.partial
+    }
+
+    /// Everything that was asked for.
+    pub fn all(&self) -> u64 {
+        self.useful() + self.denied + self.refused + self.unknown + self.unsent
+    }
+
+    pub(super) fn of_one(outcome: Outcome) -> Self {
+        let mut outcomes = Self::default();
+        outcomes.count(outcome);
+        outcomes
+    }
+
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Done => &mut self.done,
+            Outcome::Partial => &mut self.partial,
+            Outcome::Denied => &mut self.denied,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Unknown => &mut self.unknown,
+            Outcome::Unsent => &mut self.unsent,
+        } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.partial += other.partial;
+        self.denied += other.denied;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.unsent += other.unsent;
+    }
+}
+
+/// What became of one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    Partial,
+    Denied,
+    Refused,
+    Unknown,
+    Unsent,
+}
+
+impl Outcome {
+    pub(super) fn of_reserve(response: &v1::ReserveResponse) -> Self {
+        match response.outcome() {
+            v1::Outcome::Partial => Self::Partial,
+            v1::Outcome::Granted | v1::Outcome::Unspecified => Self::Done,
+        }
+    }
+
+    pub(super) fn of_error(error: &ClientError) -> Self {
+        match error {
+            ClientError::Rejected { rejection: Some(rejection), .. } if tell::is_denial(rejection) => {
+                Self::Denied
+            }
+            ClientError::Rejected { .. } | ClientError::Invalid { .. } => Self::Refused,
+            ClientError::Unknown { .. } => Self::Unknown,
+            ClientError::Unavailable { .. } => Self::Unsent,
+        }
+    }
+
+    /// Of one command among many.
+    pub(super) fn of_result(result: &v1::BatchResult) -> Self {
+        use v1::batch_result::Result as Answer;
+        match (&result.result, Code::from_i32(result.code)) {
+            (Some(Answer::Reserve(response)), Code::Ok) => Self::of_reserve(response),
+            (_, Code::Ok) => Self::Done,
+            (Some(Answer::Rejection(rejection)), _) if tell::is_denial(rejection) => Self::Denied,
+            _ if result.reason.is_empty() && result.code != Code::InvalidArgument as i32 => Self::Unknown,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// A part of the time that was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// When it ended, since the measurement began.
+    pub end: Duration,
+    /// How long it was.
+    pub length: Duration,
+    /// What brought what was asked for.
+    pub useful: u64,
+    /// Of the calls that ended in it; zero when none did.
+    pub p50: Duration,
+    /// The same.
+    pub p99: Duration,
+}
+
+/// What all who ask write down.
+#[derive(Debug)]
+pub(super) struct Meter(Mutex<Notes>);
+
+#[derive(Debug)]
+struct Notes {
+    begin: Instant,
+    end: Instant,
+    last: Instant,
+    outcomes: Outcomes,
+    calls: u64,
+    latency: Histogram<u64>,
+    series: Series,
+    problem: Option<String>,
+}
+
+/// What a meter has seen in the end.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) length: Duration,
+    pub(super) outcomes: Outcomes,
+    pub(super) calls: u64,
+    pub(super) latency: Histogram<u64>,
+    pub(super) intervals: Vec<Interval>,
+    pub(super) problem: Option<String>,
+}
+
+impl Meter {
+    /// Counts what ends between `begin` and `end`, in intervals of this length.
+    pub(super) fn new(begin: Instant, end: Instant, interval: Duration) -> Self {
+        Self(Mutex::new(Notes {
+            begin,
+            end,
+            last: begin,
+            outcomes: Outcomes::default(),
+            calls: 0,
+            latency: histogram(),
+            series: Series::new(begin, interval),
+            problem: None,
+        }))
+    }
+
+    /// Takes note of a call that should have begun at `due`. Counts say what ended in the time that is
+    /// measured. Latencies are of what should have begun in it: what is still under way at the end took
+    /// long, and would be missing.
+    pub(super) fn note(&self, due: Instant, outcomes: Outcomes) {
+        let ended = Instant::now();
+        let mut notes = self.notes();
+        let latency = nanoseconds(ended - due);
+        if due >= notes.begin && due < notes.end {
+            notes.latency.saturating_record(latency);
+        }
+        if ended >= notes.begin && ended < notes.end {
+            notes.last = ended;
+            notes.calls += 1;
+            notes.outcomes.add(outcomes);
+            notes.series.add(ended, latency, outcomes.useful());
+        }
+    }
+
+    /// Remembers what went wrong first, warm-up included.
+    pub(super) fn trouble(&self, problem: impl FnOnce() -> String) {
+        let mut notes = self.notes();
+        if notes.problem.is_none() {
+            notes.problem = Some(problem());
+        }
+    }
+
+    /// What was counted so far.
+    pub(super) fn so_far(&self) -> (u64, Outcomes) {
+        let notes = self.notes();
+        (notes.calls, notes.outcomes)
+    }
+
+    /// What was seen, when it is over. It is shorter than it could have been when there was no more to
+    /// ask.
+    pub(super) fn finish(&self, is_counted: bool) -> Measured {
+        let mut notes = self.notes();
+        let end = if is_counted { notes.last } else { notes.end };
+        notes.series.close(end);
+        Measured {
+            length: end - notes.begin,
+            outcomes: notes.outcomes,
+            calls: notes.calls,
+            latency: std::mem::replace(&mut notes.latency, histogram()),
+            intervals: std::mem::take(&mut notes.series.intervals),
+            problem: notes.problem.take(),
+        }
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        // Counts are whole whatever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An empty histogram of latencies in nanoseconds.
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("the bounds fit each other")
+}
+
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+struct Series {
+    begin: Instant,
+    interval: Duration,
+    intervals: Vec<Interval>,
+    useful: u64,
+    latency: Histogram<u64>,
+}
+
+impl Series {
+    fn new(begin: Instant, interval: Duration) -> Self {
+        Self { begin, interval, intervals: Vec::new(), useful: 0, latency: histogram() }
+    }
+
+    fn add(&mut self, ended: Instant, latency_ns: u64, useful: u64) {
+        while ended >= self.next_end() {
+            self.end_at(self.next_end());
+        }
+        self.useful += useful;
+        self.latency.saturating_record(latency_ns);
+    }
+
+    fn close(&mut self, end: Instant) {
+        while end >= self.next_end() {
+            self.end_at(self.next_end());
+        }
+        // A rest says little of a rate.
+        if end - self.last_end() >= self.interval / 2 {
+            self.end_at(end);
+        }
+    }
+
+    fn last_end(&self) -> Instant {
+        self.begin + self.intervals.last().map_or(Duration::ZERO, |interval| interval.end)
+    }
+
+    fn next_end(&self) -> Instant {
+        self.last_end() + self.interval
+    }
+
+    fn end_at(&mut self, end: Instant) {
+        let length = end - self.last_end();
+        let quantile = |of| Duration::from_nanos(self.latency.value_at_quantile(of));
+        let (p50, p99) = (quantile(0.5), quantile(0.99));
+        self.intervals.push(Interval { end: end - self.begin, length, useful: self.useful, p50, p99 });
+        self.useful = 0;
+        self.latency.reset();
+    }
+}
