@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
@@ -51,6 +52,13 @@ const MAX_COMMAND_BYTES: usize = 4 << 20;
 
 /// How many log entries may be under way: one on its way to disk while the next is replicated.
 const IN_FLIGHT: usize = 2;
+
+/// While an entry is under way, so many commands are worth another one: each entry costs about as much as
+/// fifty of them.
+const WORTH_AN_ENTRY: usize = 256;
+
+/// How long fewer commands than that wait at most for the entry that is under way: its leader may be gone.
+const LONGEST_GATHER: Duration = Duration::from_millis(10);
 
 /// How long one attempt to have an entry decided may take. After that its commands are tried again
 /// from the beginning, perhaps with another leader: a leader that is cut off never answers.
@@ -273,22 +281,75 @@ pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::UnboundedReceiver<P
         let (Some(first), Some(node)) = (first, node.upgrade()) else {
             return;
         };
-        let gathered = gather(first, &mut waiting);
+        let mut gathered = Gathered::from(first);
+        gathered.take_ready(&mut waiting).await;
+        if !under_way.is_empty() {
+            // No timer delays a lone command: this is for those that come while others are on their way.
+            drop(timeout(LONGEST_GATHER, gathered.take_until(&mut waiting, &mut under_way)).await);
+            gathered.take_waiting(&mut waiting);
+        }
+        let gathered = gathered.groups;
         under_way.spawn(async move { node.carry(gathered).await });
     }
 }
 
-/// About as many commands as one entry may have, and no group in pieces.
-fn gather(first: Pending, waiting: &mut mpsc::UnboundedReceiver<Pending>) -> VecDeque<Pending> {
-    let mut commands = first.requests.len();
-    let mut gathered = VecDeque::from([first]);
-    while commands < MAX_COMMANDS
-        && let Ok(pending) = waiting.try_recv()
-    {
-        commands += pending.requests.len();
-        gathered.push_back(pending);
+/// Groups for the next entries, none in pieces.
+struct Gathered {
+    groups: VecDeque<Pending>,
+    commands: usize,
+}
+
+impl From<Pending> for Gathered {
+    fn from(first: Pending) -> Self {
+        Self { commands: first.requests.len(), groups: VecDeque::from([first]) }
     }
-    gathered
+}
+
+impl Gathered {
+    fn push(&mut self, pending: Pending) {
+        self.commands += pending.requests.len();
+        self.groups.push_back(pending);
+    }
+
+    /// Takes what waits, up to about as many commands as one entry may have.
+    fn take_waiting(&mut self, waiting: &mut mpsc::UnboundedReceiver<Pending>) {
+        while self.commands < MAX_COMMANDS
+            && let Ok(pending) = waiting.try_recv()
+        {
+            self.push(pending);
+        }
+    }
+
+    /// Takes what waits, and lets those go first who are just about to send more: the answers to an entry
+    /// go out together, and what follows them comes together.
+    async fn take_ready(&mut self, waiting: &mut mpsc::UnboundedReceiver<Pending>) {
+        loop {
+            self.take_waiting(waiting);
+            let before = self.groups.len();
+            yield_now().await;
+            self.take_waiting(waiting);
+            if self.groups.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Takes what comes until it is worth an entry, or one that is under way has come to its end.
+    async fn take_until(
+        &mut self,
+        waiting: &mut mpsc::UnboundedReceiver<Pending>,
+        under_way: &mut JoinSet<()>,
+    ) {
+        while self.commands < WORTH_AN_ENTRY {
+            tokio::select! {
+                _ = under_way.join_next() => return,
+                pending = waiting.recv() => match pending {
+                    Some(pending) => self.push(pending),
+                    None => return,
+                },
+            }
+        }
+    }
 }
 
 impl Node {

@@ -89,7 +89,7 @@ impl Source {
         let events = event::encode_entry(&applied.events, &requests, Position { term: 1, index });
         let Some(first) = events.first() else { return };
         let mut batch = Batch::default();
-        batch.put(Space::Events, keys::block(first.revision), block::encode(events.clone()));
+        batch.put(Space::Events, keys::block(first.revision), block::encode(&events));
         self.store.write(batch).expect("written");
         self.events.lock().unwrap().extend(events);
     }
@@ -118,7 +118,7 @@ impl Journal for Source {
         let events = self.events();
         let entries = events.chunk_by(|one, next| one.raft_index == next.raft_index);
         let rest = entries.skip_while(|entry| entry[0].revision != from);
-        rest.map(|entry| (block::encode(entry.to_vec()).into(), entry.to_vec())).collect()
+        rest.map(|entry| (block::encode(entry).into(), entry.to_vec())).collect()
     }
 
     fn generation(&self) -> u64 {

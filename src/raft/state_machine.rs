@@ -40,6 +40,7 @@ use super::types::StoredMembership;
 use super::types::TypeConfig;
 use super::wire;
 use crate::codec::batch;
+use crate::codec::block;
 use crate::codec::event;
 use crate::codec::keys;
 use crate::codec::local;
@@ -398,10 +399,10 @@ fn progress_of(current: &Recovered) -> Progress {
 fn put_events(batch: &mut Batch, events: &[Event], requests: &[Request], log_id: LogId) -> Option<Fresh> {
     let first = events.first()?.revision;
     let position = event::Position { term: log_id.leader_id.term, index: log_id.index };
-    let messages = storage::EventBlock { events: event::encode_entry(events, requests, position) };
-    let block = Bytes::from(local::framed(&messages));
+    let events = event::encode_entry(events, requests, position);
+    let block = Bytes::from(block::encode(&events));
     batch.put(Space::Events, keys::block(first), block.clone());
-    Some(Fresh { first, block, events: messages.events })
+    Some(Fresh { first, block, events })
 }
 
 fn put_applied(batch: &mut Batch, current: &Recovered) {
