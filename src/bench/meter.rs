@@ -33,6 +33,8 @@ pub struct Outcomes {
     pub unknown: u64,
     /// It reached no node.
     pub unsent: u64,
+    /// It should have begun, at the rate that was wanted, and there was nobody free to begin it.
+    pub late: u64,
 }
 
 impl Outcomes {
@@ -43,7 +45,7 @@ impl Outcomes {
 
     /// Everything that was asked for.
     pub fn all(&self) -> u64 {
-        self.useful() + self.denied + self.refused + self.unknown + self.unsent
+        self.useful() + self.denied + self.refused + self.unknown + self.unsent + self.late
     }
 
     pub(super) fn of_one(outcome: Outcome) -> Self {
@@ -60,6 +62,7 @@ impl Outcomes {
             Outcome::Refused => &mut self.refused,
             Outcome::Unknown => &mut self.unknown,
             Outcome::Unsent => &mut self.unsent,
+            Outcome::Late => &mut self.late,
         } += 1;
     }
 
@@ -70,6 +73,7 @@ impl Outcomes {
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.unsent += other.unsent;
+        self.late += other.late;
     }
 }
 
@@ -82,6 +86,7 @@ pub(super) enum Outcome {
     Refused,
     Unknown,
     Unsent,
+    Late,
 }
 
 impl Outcome {
@@ -188,6 +193,17 @@ impl Meter {
             notes.calls += 1;
             notes.outcomes.add(outcomes);
             notes.series.add(ended, latency, outcomes.useful());
+        }
+    }
+
+    /// Takes note of a call that should have begun at `due`, and did not until the end: what it would
+    /// have taken at least.
+    pub(super) fn late(&self, due: Instant) {
+        let mut notes = self.notes();
+        if due >= notes.begin && due < notes.end {
+            let latency = nanoseconds(notes.end - due);
+            notes.latency.saturating_record(latency);
+            notes.outcomes.count(Outcome::Late);
         }
     }
 
