@@ -45,6 +45,14 @@ pub(super) struct Past {
     pub(super) holds: u64,
 }
 
+impl Past {
+    /// How much is reserved, and how much of it is released, so that the holds are left.
+    fn parts(self) -> (u64, u64) {
+        let reserves = (self.events + self.holds).div_ceil(2).min(self.events);
+        (reserves, self.events - reserves)
+    }
+}
+
 pub(super) async fn run(
     plan: &Plan,
     past: Past,
@@ -107,16 +115,17 @@ async fn make(
     let draw = Draw::new(plan.skew, tree.leaves());
     let mut random = Random::new(plan.seed, 0);
     observer.begins("making the past", past.events);
-    let (mut events, mut live) = (0, Vec::new());
-    while events < past.events {
-        let wanted = CHUNK.min(past.events - events);
-        let reserves = (0..wanted).map(|_| Command::Reserve(tree.reserve(draw.pick(&mut random))));
-        events += send(client, reserves, &mut live).await?;
-        let spare = (live.len() as u64).saturating_sub(past.holds).min(past.events - events);
-        let spare = live.len() - usize::try_from(spare).unwrap_or_default();
-        let released: Vec<u64> = live.drain(spare..).collect();
-        events += send(client, released.into_iter().map(release), &mut Vec::new()).await?;
-        observer.at(events, "");
+    // What is released was reserved: both are events.
+    let (mut reserves, mut releases) = past.parts();
+    let mut live = Vec::new();
+    while reserves + releases > 0 {
+        let wanted = CHUNK.min(reserves);
+        let commands = (0..wanted).map(|_| Command::Reserve(tree.reserve(draw.pick(&mut random))));
+        reserves -= send(client, commands, &mut live).await?;
+        let wanted = usize::try_from(CHUNK.min(releases)).unwrap_or_default().min(live.len());
+        let released: Vec<u64> = live.drain(live.len() - wanted..).collect();
+        releases -= send(client, released.into_iter().map(release), &mut Vec::new()).await?;
+        observer.at(past.events - reserves - releases, "");
     }
     Ok(live.len() as u64)
 }
@@ -170,5 +179,20 @@ async fn serves(cluster: &mut Cluster, node: usize, tree: &Tree) -> Result<Insta
             return Err(cluster.failed(node, format!("does not serve after {PATIENCE:?}")));
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_past_has_as_many_events_and_leaves_as_many_holds_as_it_is_told() {
+        for (events, holds) in [(0, 0), (300, 100), (1_000_000, 100_000), (10, 10), (7, 0), (9, 4)] {
+            let (reserves, releases) = Past { events, holds }.parts();
+            assert_eq!(reserves + releases, events);
+            // An odd event makes one more.
+            assert!((holds..=holds + 1).contains(&(reserves - releases)), "{events} {holds}");
+        }
     }
 }

@@ -237,3 +237,28 @@ async fn follow(
     let after = after.unwrap_or_else(|| Taken::so_far(site));
     (before, after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_seconds(rates: impl Iterator<Item = u64>) -> Vec<Interval> {
+        let second = Duration::from_secs(1);
+        let interval = |(end, useful)| Interval {
+            end: second * end,
+            length: second,
+            useful,
+            p50: Duration::ZERO,
+            p99: Duration::ZERO,
+        };
+        (1..).zip(rates).map(interval).collect()
+    }
+
+    #[test]
+    fn the_last_minute_is_compared_with_the_first() {
+        let slower = of_seconds((0..180).map(|second| if second < 90 { 1_000 } else { 800 }));
+        let figures: Vec<f64> = over_time(&slower).iter().map(|figure| figure.value).collect();
+        assert_eq!(figures, [1_000.0, 800.0, 0.8]);
+        assert_eq!(over_time(&of_seconds((0..119).map(|_| 1))), []);
+    }
+}

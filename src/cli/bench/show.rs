@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::Failure;
 use super::super::Output;
 use super::super::output::fields;
+use super::super::output::or_dash;
 use super::super::output::table;
 use crate::bench::Figure;
 use crate::bench::NodeUse;
@@ -98,13 +99,18 @@ fn node_json(node: &NodeUse, report: &Report) -> Value {
     json
 }
 
+/// None where there are no operations to speak of.
+fn per_operation(report: &Report, total: f64) -> Option<f64> {
+    report.throughput_of.map(|_| total / report.outcomes.all().max(1) as f64)
+}
+
 fn usage_json(usage: &Usage, report: &Report) -> Value {
-    let operations = report.outcomes.all().max(1) as f64;
     json!({
         "cpu_seconds": usage.cpu.as_secs_f64(),
-        "cpu_us_per_operation": rounded(usage.cpu.as_secs_f64() * 1e6 / operations),
+        "cpu_us_per_operation": per_operation(report, usage.cpu.as_secs_f64() * 1e6).map(rounded),
         "written_bytes": usage.written,
-        "written_bytes_per_operation": usage.written.map(|bytes| rounded(bytes as f64 / operations)),
+        "written_bytes_per_operation":
+            usage.written.and_then(|bytes| per_operation(report, bytes as f64)).map(rounded),
         "peak_memory_bytes": usage.peak_memory,
         "memory_bytes": usage.memory,
     })
@@ -113,7 +119,9 @@ fn usage_json(usage: &Usage, report: &Report) -> Value {
 fn text(report: &Report) -> String {
     let mut rows: Vec<(&str, String)> =
         report.facts.iter().map(|(name, value)| (*name, value.clone())).collect();
-    rows.push(("measured", format!("{:.1} s", report.measured.as_secs_f64())));
+    let seconds = report.measured.as_secs_f64();
+    let seconds = if seconds < 1.0 { format!("{seconds:.3} s") } else { format!("{seconds:.1} s") };
+    rows.push(("measured", seconds));
     if let Some(of) = report.throughput_of {
         rows.push(("throughput", format!("{}/s ({of})", thousands(report.throughput()))));
     }
@@ -161,20 +169,20 @@ fn outcomes(report: &Report) -> String {
 
 /// What nodes and this program took.
 fn takers(report: &Report) -> String {
-    let operations = report.outcomes.all().max(1) as f64;
     let row = |name: String, role: &str, usage: Option<&Usage>| {
         let Some(usage) = usage else {
             let unseen = ["-", "-", "-", "-"].map(str::to_owned);
             return [name, format!("{role}, not on this machine")].into_iter().chain(unseen).collect();
         };
         let cpu = usage.cpu.as_secs_f64();
-        let written = |per: f64| usage.written.map_or("-".to_owned(), |bytes| thousands(bytes as f64 / per));
+        let written = usage.written.and_then(|bytes| per_operation(report, bytes as f64));
+        let cpu_each = per_operation(report, cpu * 1e6);
         vec![
             name,
             role.to_owned(),
             format!("{cpu:.2}"),
-            format!("{:.2}", cpu * 1e6 / operations),
-            written(operations),
+            or_dash(cpu_each.map(|each| format!("{each:.2}"))),
+            or_dash(written.map(thousands)),
             format!("{:.1}", usage.peak_memory as f64 / f64::from(1 << 20)),
         ]
     };
