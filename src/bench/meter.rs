@@ -196,6 +196,9 @@ impl Meter {
             notes.calls += 1;
             notes.outcomes.add(outcomes);
             notes.series.add(ended, latency, outcomes.useful());
+        } else if due >= notes.begin && due < notes.end {
+            // Done too late to be throughput; what failed must not be lost with it.
+            notes.outcomes.add(Outcomes { done: 0, partial: 0, ..outcomes });
         }
     }
 
@@ -350,11 +353,12 @@ mod tests {
         // Begun in the warm-up and ended behind it: it counts, but says nothing of how long calls take.
         meter.note_at(begin - ms(10), begin + ms(10), one());
         meter.note_at(begin + ms(20), begin + ms(40), Outcomes::of_one(Outcome::Denied));
-        // Ended too late to count, and long.
+        // Ended too late to count, and long; what failed is told all the same.
         meter.note_at(end - ms(10), end + ms(500), one());
+        meter.note_at(end - ms(10), end + ms(500), Outcomes::of_one(Outcome::Unknown));
         let measured = meter.finish(false);
-        assert_eq!(measured.outcomes, Outcomes { done: 1, denied: 1, ..Outcomes::default() });
-        assert_eq!((measured.calls, measured.latency.len()), (2, 2));
+        assert_eq!(measured.outcomes, Outcomes { done: 1, denied: 1, unknown: 1, ..Outcomes::default() });
+        assert_eq!((measured.calls, measured.latency.len()), (2, 3));
         assert!(is_about(measured.latency.max(), ms(510)));
         assert_eq!(measured.length, 2 * SECOND);
     }
