@@ -32,6 +32,14 @@ pub enum BenchError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A node that was started here does not catch up.
+    #[error(
+        "not all nodes have applied what the leader has after {seconds} seconds: is the machine too slow for them?"
+    )]
+    Behind {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A file or a process of a node that is started here.
     #[error("{what} {path:?}: {source}")]
     Machine {

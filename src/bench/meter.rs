@@ -33,6 +33,8 @@ pub struct Outcomes {
     pub unknown: u64,
     /// It reached no node.
     pub unsent: u64,
+    /// It should have begun, at the rate that was wanted, and there was nobody free to begin it.
+    pub late: u64,
 }
 
 impl Outcomes {
@@ -43,7 +45,7 @@ impl Outcomes {
 
     /// Everything that was asked for.
     pub fn all(&self) -> u64 {
-        self.useful() + self.denied + self.refused + self.unknown + self.unsent
+        self.useful() + self.denied + self.refused + self.unknown + self.unsent + self.late
     }
 
     pub(super) fn of_one(outcome: Outcome) -> Self {
@@ -60,6 +62,7 @@ impl Outcomes {
             Outcome::Refused => &mut self.refused,
             Outcome::Unknown => &mut self.unknown,
             Outcome::Unsent => &mut self.unsent,
+            Outcome::Late => &mut self.late,
         } += 1;
     }
 
@@ -70,6 +73,7 @@ impl Outcomes {
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.unsent += other.unsent;
+        self.late += other.late;
     }
 }
 
@@ -82,6 +86,7 @@ pub(super) enum Outcome {
     Refused,
     Unknown,
     Unsent,
+    Late,
 }
 
 impl Outcome {
@@ -177,7 +182,10 @@ impl Meter {
     /// measured. Latencies are of what should have begun in it: what is still under way at the end took
     /// long, and would be missing.
     pub(super) fn note(&self, due: Instant, outcomes: Outcomes) {
-        let ended = Instant::now();
+        self.note_at(due, Instant::now(), outcomes);
+    }
+
+    fn note_at(&self, due: Instant, ended: Instant, outcomes: Outcomes) {
         let mut notes = self.notes();
         let latency = nanoseconds(ended - due);
         if due >= notes.begin && due < notes.end {
@@ -188,6 +196,20 @@ impl Meter {
             notes.calls += 1;
             notes.outcomes.add(outcomes);
             notes.series.add(ended, latency, outcomes.useful());
+        } else if due >= notes.begin && due < notes.end {
+            // Done too late to be throughput; what failed must not be lost with it.
+            notes.outcomes.add(Outcomes { done: 0, partial: 0, ..outcomes });
+        }
+    }
+
+    /// Takes note of a call that should have begun at `due`, and did not until the end: what it would
+    /// have taken at least.
+    pub(super) fn late(&self, due: Instant) {
+        let mut notes = self.notes();
+        if due >= notes.begin && due < notes.end {
+            let latency = nanoseconds(notes.end - due);
+            notes.latency.saturating_record(latency);
+            notes.outcomes.count(Outcome::Late);
         }
     }
 
@@ -283,5 +305,99 @@ impl Series {
         self.intervals.push(Interval { end: end - self.begin, length, useful: self.useful, p50, p99 });
         self.useful = 0;
         self.latency.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn is_about(latency: u64, expected: Duration) -> bool {
+        let (latency, expected) = (latency as f64, expected.as_nanos() as f64);
+        (latency / expected - 1.0).abs() < 0.01
+    }
+
+    fn one() -> Outcomes {
+        Outcomes::of_one(Outcome::Done)
+    }
+
+    #[test]
+    fn a_cluster_that_stands_still_is_not_fast_because_nobody_asked_it_meanwhile() {
+        let begin = Instant::now();
+        let meter = Meter::new(begin, begin + 2 * SECOND, SECOND);
+        // A call each millisecond, one at a time, each answered at once: but the first takes a second.
+        for call in 0..2_000 {
+            let due = begin + ms(call);
+            meter.note_at(due, due.max(begin + SECOND), one());
+        }
+        let measured = meter.finish(false);
+        let at = |quantile| measured.latency.value_at_quantile(quantile);
+        // Only every second call found a cluster that answers, the others waited: 500 ms on average.
+        assert!(is_about(at(0.75), ms(500)), "{}", at(0.75));
+        assert!(is_about(at(0.99), ms(980)), "{}", at(0.99));
+        assert!(is_about(measured.latency.max(), SECOND));
+    }
+
+    #[test]
+    fn only_what_belongs_to_the_time_that_is_measured_counts() {
+        let start = Instant::now();
+        let (begin, end) = (start + SECOND, start + 3 * SECOND);
+        let meter = Meter::new(begin, end, SECOND);
+        meter.note_at(start, start + ms(500), one());
+        // Begun in the warm-up and ended behind it: it counts, but says nothing of how long calls take.
+        meter.note_at(begin - ms(10), begin + ms(10), one());
+        meter.note_at(begin + ms(20), begin + ms(40), Outcomes::of_one(Outcome::Denied));
+        // Ended too late to count, and long; what failed is told all the same.
+        meter.note_at(end - ms(10), end + ms(500), one());
+        meter.note_at(end - ms(10), end + ms(500), Outcomes::of_one(Outcome::Unknown));
+        let measured = meter.finish(false);
+        assert_eq!(measured.outcomes, Outcomes { done: 1, denied: 1, unknown: 1, ..Outcomes::default() });
+        assert_eq!((measured.calls, measured.latency.len()), (2, 3));
+        assert!(is_about(measured.latency.max(), ms(510)));
+        assert_eq!(measured.length, 2 * SECOND);
+    }
+
+    #[test]
+    fn intervals_have_no_gaps_and_a_count_ends_with_its_last_call() {
+        let begin = Instant::now();
+        let meter = Meter::new(begin, begin + 60 * SECOND, SECOND);
+        for at in [ms(100), ms(200), ms(3_800)] {
+            meter.note_at(begin + at - ms(50), begin + at, one());
+        }
+        let measured = meter.finish(true);
+        assert_eq!(measured.length, ms(3_800));
+        let useful: Vec<u64> = measured.intervals.iter().map(|interval| interval.useful).collect();
+        assert_eq!(useful, [2, 0, 0, 1]);
+        assert_eq!(measured.intervals[1].p99, Duration::ZERO);
+        assert_eq!(measured.intervals[3].length, ms(800));
+    }
+
+    #[test]
+    fn what_is_neither_done_nor_decided_is_told_apart() {
+        let unknown = ClientError::Unknown { request_id: None, last: String::new() };
+        assert_eq!(Outcome::of_error(&unknown), Outcome::Unknown);
+        let unsent = ClientError::Unavailable { last: String::new() };
+        assert_eq!(Outcome::of_error(&unsent), Outcome::Unsent);
+        let result = |code: Code, reason: &str| v1::BatchResult {
+            code: code as i32,
+            reason: reason.to_owned(),
+            ..Default::default()
+        };
+        assert_eq!(Outcome::of_result(&result(Code::Ok, "")), Outcome::Done);
+        assert_eq!(Outcome::of_result(&result(Code::Unavailable, "")), Outcome::Unknown);
+        assert_eq!(Outcome::of_result(&result(Code::NotFound, "UNKNOWN_SCOPE")), Outcome::Refused);
+        let denied = v1::rejection::Reason::Denied(v1::rejection::Denied::default());
+        let rejection = v1::Rejection { reason: Some(denied), ..Default::default() };
+        let denied = v1::BatchResult {
+            result: Some(v1::batch_result::Result::Rejection(rejection)),
+            ..result(Code::ResourceExhausted, "DENIED")
+        };
+        assert_eq!(Outcome::of_result(&denied), Outcome::Denied);
     }
 }

@@ -12,9 +12,14 @@
 mod course;
 mod draw;
 mod error;
+mod failover;
+mod in_process;
 mod load;
+mod memory;
 mod meter;
 mod process;
+mod pulse;
+mod recovery;
 mod site;
 mod spawn;
 mod tree;
@@ -55,6 +60,35 @@ pub enum Work {
     Read {
         /// How new the answer must be.
         read: Read,
+    },
+    /// Holds that are reserved, and committed, released or left to expire, in calls.
+    Mixed,
+    /// Reservations in calls, until each has reached all who watch.
+    Watch {
+        /// How many watch.
+        watchers: usize,
+    },
+    /// The leader is killed, again and again, while reservations are asked for. Needs nodes that were
+    /// started for it.
+    Failover {
+        /// How often.
+        kills: u64,
+    },
+    /// A node is killed and started that has much to remember. Needs nodes that were started for it.
+    Recovery {
+        /// How many events it has.
+        events: u64,
+        /// How many live holds.
+        holds: u64,
+        /// How often it is started.
+        restarts: u64,
+    },
+    /// How much larger nodes are with the quotas of the tree. Needs nodes that were started for it.
+    Memory,
+    /// The rules alone, in this process: no log, no disk, no network.
+    InProcess {
+        /// Commands that are decided together.
+        size: usize,
     },
 }
 
@@ -125,12 +159,18 @@ pub struct Report {
     pub facts: Vec<(&'static str, String)>,
     /// How long it was measured.
     pub measured: Duration,
+    /// What is meant by throughput; none where there is none to speak of.
+    pub throughput_of: Option<&'static str>,
     /// What came back.
     pub outcomes: Outcomes,
-    /// How many calls were answered.
+    /// How many calls were answered, or whatever the latency is of.
     pub calls: u64,
-    /// Of calls, in nanoseconds.
+    /// What the latency is of.
+    pub latency_of: &'static str,
+    /// In nanoseconds.
     pub latency: Histogram<u64>,
+    /// What else was counted.
+    pub figures: Vec<Figure>,
     /// How it went over time.
     pub intervals: Vec<Interval>,
     /// What the nodes took while it was measured; none of those that are elsewhere.
@@ -141,6 +181,17 @@ pub struct Report {
     pub problem: Option<String>,
     /// What else a reader should know.
     pub notes: Vec<String>,
+}
+
+/// A number with a name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    /// In words.
+    pub name: &'static str,
+    /// How much.
+    pub value: f64,
+    /// Of what; "" when the name says it.
+    pub unit: &'static str,
 }
 
 /// What a node took.
@@ -177,22 +228,93 @@ pub trait Observer: Send + Sync {
 /// [`BenchError`] when there is nothing to measure: no node answers or starts, or the tree cannot be
 /// made. What goes wrong with single calls is counted in the report.
 pub async fn measure(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Report, BenchError> {
-    let (cluster, endpoints) = match &plan.place {
-        Place::Running(endpoints) => (None, endpoints.clone()),
+    if let Work::InProcess { size } = plan.work {
+        return in_process::run(plan, size, observer.as_ref()).await;
+    }
+    let endpoints = match &plan.place {
+        Place::Running(endpoints) => endpoints,
         Place::Spawn { nodes, directory, keep } => {
             observer.begins("starting nodes", *nodes);
-            let cluster = Cluster::start(*nodes, directory.as_deref(), *keep).await?;
-            let endpoints = cluster.endpoints();
-            (Some(cluster), endpoints)
+            let mut cluster = Cluster::start(*nodes, directory.as_deref(), *keep).await?;
+            let report = on_own_nodes(plan, &mut cluster, observer).await;
+            let left = cluster.stop();
+            return report.map(|mut report| {
+                report.notes.extend(left);
+                report
+            });
         }
     };
-    let site = Site::find(&endpoints, cluster.as_ref(), &plan.client).await?;
-    let tree = Tree::new(plan.shape, plan.payload, plan.ttl);
-    let client = site.client_of_leader(&plan.client)?;
-    tree.plant(&client, observer.as_ref()).await?;
-    let mut report = load::run(plan, &site, Arc::new(tree), observer).await?;
-    if let Some(cluster) = cluster {
-        report.notes.extend(cluster.stop());
+    if plan.work.needs_own_nodes() {
+        let problem = "this kills nodes: it needs some that are started for it, with --spawn 3";
+        return Err(BenchError::Plan(problem.to_owned()));
     }
+    let site = Site::find(endpoints, None, &plan.client).await?;
+    let tree = plant(plan, &site, observer.as_ref()).await?;
+    let mut report = load::run(plan, &site, tree, observer).await?;
+    let root = report.facts.iter().find(|(name, _)| *name == "tree").map(|(_, words)| words.as_str());
+    report.notes.extend(root.map(|root| format!("left behind on the cluster: {root}, and the holds in it")));
     Ok(report)
+}
+
+async fn on_own_nodes(
+    plan: &Plan,
+    cluster: &mut Cluster,
+    observer: Arc<dyn Observer>,
+) -> Result<Report, BenchError> {
+    if plan.work == Work::Memory {
+        return memory::run(plan, cluster, observer.as_ref()).await;
+    }
+    let site = Site::find(&cluster.endpoints(), Some(cluster), &plan.client).await?;
+    let tree = plant(plan, &site, observer.as_ref()).await?;
+    match plan.work {
+        Work::Failover { kills } => failover::run(plan, kills, cluster, &tree, observer.as_ref()).await,
+        Work::Recovery { events, holds, restarts } => {
+            let past = recovery::Past { events, holds };
+            recovery::run(plan, past, restarts, cluster, &tree, observer.as_ref()).await
+        }
+        _ => load::run(plan, &site, tree, observer).await,
+    }
+}
+
+async fn plant(plan: &Plan, site: &Site, observer: &dyn Observer) -> Result<Arc<Tree>, BenchError> {
+    let tree = Tree::new(plan.shape, plan.payload, plan.ttl);
+    tree.plant(&site.client_of_leader(&plan.client)?, observer).await?;
+    Ok(Arc::new(tree))
+}
+
+impl Work {
+    /// Whether it does to nodes what is not done to those of others.
+    pub fn needs_own_nodes(&self) -> bool {
+        matches!(self, Self::Failover { .. } | Self::Recovery { .. } | Self::Memory)
+    }
+
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            Self::Unary => "one reservation per call".to_owned(),
+            Self::Batch { size } => format!("{size} reservations per call"),
+            Self::Stream { window } => format!("a stream of reservations per client, {window} under way"),
+            Self::Read { read } => format!("one quota per call, {}", consistency(*read)),
+            Self::Mixed => "one reserve, commit or release per call; some holds expire".to_owned(),
+            Self::Watch { watchers } => format!("one reservation per call, {watchers} watch"),
+            Self::Failover { kills } => format!("the leader is killed {kills} times"),
+            Self::Recovery { events, holds, restarts } => {
+                format!(
+                    "a node with {events} events and {holds} live holds is killed and started {restarts} times"
+                )
+            }
+            Self::Memory => "nodes with the quotas of the tree, and without".to_owned(),
+            Self::InProcess { size } => format!("{size} reservations decided together, by the rules alone"),
+        }
+    }
+}
+
+fn consistency(read: Read) -> String {
+    match read {
+        Read::Linearizable => "linearizable".to_owned(),
+        Read::AtLeast(revision) => format!("at least as new as revision {revision}"),
+        Read::Stale(lag) => format!("at most {lag:?} old"),
+        Read::AtRevision(revision) => format!("at revision {revision}"),
+        Read::AtTime(ms) => format!("as at {ms} ms"),
+    }
 }

@@ -19,6 +19,7 @@ use super::BenchError;
 use crate::client::Client;
 use crate::client::ClientOptions;
 use crate::client::new_request_id;
+use crate::client::v1::NodeStatus;
 use crate::client::v1::Role;
 
 /// How long nodes may take to answer, and to agree on a leader.
@@ -98,7 +99,7 @@ impl Cluster {
         }
         let client = cluster.client(0)?;
         client.initialize().await.map_err(BenchError::client("form the cluster"))?;
-        cluster.wait_for_leader().await?;
+        cluster.leader().await?;
         Ok(cluster)
     }
 
@@ -106,13 +107,52 @@ impl Cluster {
         self.nodes.iter().map(|node| node.client.clone()).collect()
     }
 
+    pub(super) fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The process behind an address.
     pub(super) fn pid(&self, endpoint: &str) -> Option<u32> {
-        self.nodes.iter().find(|node| node.client == endpoint)?.process.as_ref().map(Child::id)
+        let at = self.nodes.iter().position(|node| node.client == endpoint)?;
+        self.pid_of(at)
+    }
+
+    pub(super) fn pid_of(&self, at: usize) -> Option<u32> {
+        self.nodes[at].process.as_ref().map(Child::id)
+    }
+
+    /// At once, as a power cut would.
+    pub(super) fn kill(&mut self, at: usize) {
+        self.nodes[at].kill();
+    }
+
+    /// Starts one that does not run.
+    pub(super) fn start_node(&mut self, at: usize) -> Result<(), BenchError> {
+        self.nodes[at].start()
+    }
+
+    /// Fails when a node has ended by itself.
+    pub(super) fn must_run(&mut self, at: usize) -> Result<(), BenchError> {
+        let node = &mut self.nodes[at];
+        match node.process.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(ended))) => Err(node.failed(format!("ended by itself ({ended})"))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn failed(&self, at: usize, problem: String) -> BenchError {
+        self.nodes[at].failed(problem)
+    }
+
+    /// A client of all nodes that begins at this one.
+    pub(super) fn client_from(&self, at: usize, options: &ClientOptions) -> Result<Client, BenchError> {
+        let mut endpoints = self.endpoints();
+        endpoints.rotate_left(at);
+        Client::new(&endpoints, options.clone()).map_err(BenchError::client("make a client"))
     }
 
     /// Stops the nodes, and says what is left of them.
-    pub(super) fn stop(mut self) -> Option<String> {
+    pub(super) fn stop(&mut self) -> Option<String> {
         for node in &mut self.nodes {
             node.kill();
         }
@@ -139,38 +179,57 @@ impl Cluster {
         Client::new(&endpoints, options).map_err(BenchError::client("ask a node that was started"))
     }
 
-    async fn wait_until_answering(&mut self, at: usize) -> Result<(), BenchError> {
+    /// Waits until a node says something of itself.
+    pub(super) async fn wait_until_answering(&mut self, at: usize) -> Result<(), BenchError> {
         let client = self.client(at)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let node = &mut self.nodes[at];
-            if let Some(child) = &mut node.process
-                && let Ok(Some(ended)) = child.try_wait()
-            {
-                return Err(node.failed(format!("ended at its start ({ended})")));
-            }
-            let is_listening = tokio::net::TcpStream::connect(&node.client).await.is_ok();
+            self.must_run(at)?;
+            let is_listening = tokio::net::TcpStream::connect(&self.nodes[at].client).await.is_ok();
             if is_listening && client.status(false, true).await.is_ok() {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(self.nodes[at].failed(format!("does not answer after {PATIENCE:?}")));
+                return Err(self.failed(at, format!("does not answer after {PATIENCE:?}")));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    async fn wait_for_leader(&self) -> Result<(), BenchError> {
-        let client = self.client(0)?;
+    /// Waits until one of the nodes leads, and says which.
+    pub(super) async fn leader(&self) -> Result<usize, BenchError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Ok(status) = client.status(false, false).await
-                && status.nodes.iter().any(|node| node.role() == Role::Leader)
-            {
-                return Ok(());
+            for at in (0..self.size()).filter(|at| self.nodes[*at].process.is_some()) {
+                let Ok(status) = self.client(at)?.status(false, true).await else { continue };
+                if status.nodes.iter().any(|node| node.role() == Role::Leader) {
+                    return Ok(at);
+                }
             }
             if Instant::now() >= deadline {
                 return Err(BenchError::NoLeader { seconds: PATIENCE.as_secs() });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until all nodes have applied what the leader has accepted by now.
+    pub(super) async fn wait_until_level(&self) -> Result<(), BenchError> {
+        let leader = self.leader().await?;
+        let client = self.client(leader)?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut goal = None;
+        loop {
+            if let Ok(status) = client.status(false, false).await {
+                let newest = status.nodes.iter().map(|node| node.last_log_index).max().unwrap_or_default();
+                let goal = *goal.get_or_insert(newest);
+                let is_there = |node: &NodeStatus| node.voter && node.applied_index >= goal;
+                if status.nodes.len() == self.size() && status.nodes.iter().all(is_there) {
+                    return Ok(());
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(BenchError::Behind { seconds: PATIENCE.as_secs() });
             }
             tokio::time::sleep(POLL).await;
         }

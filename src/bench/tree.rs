@@ -77,6 +77,18 @@ impl Tree {
         self.shape.leaves
     }
 
+    pub(super) fn scopes(&self) -> usize {
+        self.shape.scopes()
+    }
+
+    /// All scopes, those above first.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        (0..self.shape.depth).flat_map(move |level| {
+            let numbers = 0..self.shape.width(level);
+            numbers.map(move |number| self.path(level, number))
+        })
+    }
+
     pub(super) fn leaf(&self, number: usize) -> String {
         self.path(self.shape.depth - 1, number)
     }
@@ -111,6 +123,11 @@ impl Tree {
         }
     }
 
+    /// For people.
+    pub(super) fn words(&self) -> String {
+        format!("{}, {} levels, {} leaves", self.root, self.shape.depth, self.leaves())
+    }
+
     /// Makes the scopes and their quotas, those above first.
     pub(super) async fn plant(&self, client: &Client, observer: &dyn Observer) -> Result<(), BenchError> {
         let resource = v1::Resource {
@@ -121,14 +138,10 @@ impl Tree {
         };
         let register = v1::RegisterResourceRequest { resource: Some(resource), ..Default::default() };
         send(client, vec![(RESOURCE.to_owned(), Command::RegisterResource(register))]).await?;
-        observer.begins("making the tree", self.shape.scopes() as u64);
-        let levels = (0..self.shape.depth).flat_map(|level| {
-            let numbers = 0..self.shape.width(level);
-            numbers.map(move |number| self.path(level, number))
-        });
+        observer.begins("making the tree", self.scopes() as u64);
         let mut made = 0;
         let mut commands = Vec::with_capacity(CHUNK);
-        for path in levels {
+        for path in self.paths() {
             made += 1;
             let create = v1::CreateScopeRequest { path: path.clone(), ..Default::default() };
             commands.push((path.clone(), Command::CreateScope(create)));

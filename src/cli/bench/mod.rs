@@ -4,6 +4,7 @@
 //! [`crate::bench`].
 
 mod arguments;
+mod plot;
 mod progress;
 mod show;
 
@@ -49,7 +50,10 @@ Examples:
   quorate bench batch --size 8192 --clients 2 --spawn 3 --duration 30s
   quorate bench stream --window 16 --clients 64 --spawn 3
   quorate bench read --clients 64 --spawn 3
-  quorate bench unary --rate 5000 --clients 64 --warm-up 5s --output json
+  quorate bench unary --rate 5000 --clients 64 --duration 1m --plot unary.svg --spawn 3
+  quorate bench failover --kills 50 --spawn 3
+  quorate bench recovery --events 1000000 --holds 100000 --spawn 3
+  quorate bench in-process
 
 Exit codes:
   0  measured
@@ -82,19 +86,46 @@ enum Mode {
         #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4_096))]
         window: u16,
     },
-    /// Reads of a quota
+    /// Reads of a quota, one per call
     Read {
-        #[command(flatten)]
-        consistency: Consistency,
+        /// How new an answer must be: 'linearizable', 'at-least=REVISION' or 'max-lag=DURATION'
+        #[arg(long, value_name = "HOW", default_value = "linearizable", value_parser = arguments::consistency)]
+        consistency: Read,
     },
-}
-
-/// How new answers must be.
-#[derive(Debug, Clone, Copy, Args)]
-struct Consistency {
-    /// How new an answer must be: 'linearizable', 'at-least=REVISION' or 'max-lag=DURATION'
-    #[arg(long, value_name = "HOW", default_value = "linearizable", value_parser = arguments::consistency)]
-    consistency: Read,
+    /// Holds through their life, one call at a time: reserved, and committed, released or left to expire
+    Mixed,
+    /// Reservations, and how long they take to reach those who watch
+    Watch {
+        /// How many watch
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        watchers: u16,
+    },
+    /// Kill the leader, again and again: how long until the next grant; needs --spawn
+    Failover {
+        /// How often
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        kills: u16,
+    },
+    /// Kill and start a node with much to remember: how long until it serves; needs --spawn
+    Recovery {
+        /// Events that it has
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+        events: u64,
+        /// Holds that are live
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+        holds: u64,
+        /// How often it is started
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        restarts: u16,
+    },
+    /// How much larger nodes are with the quotas of the tree; needs --spawn
+    Memory,
+    /// The rules alone, in this process: no log, no disk, no network
+    InProcess {
+        /// Reservations that are decided together
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=8_192))]
+        size: u16,
+    },
 }
 
 /// What all modes are told.
@@ -119,10 +150,10 @@ struct Common {
     /// Which nodes are asked [default: leader; of read: all]
     #[arg(long, global = true, value_enum)]
     to: Option<To>,
-    /// Leaves of the tree
-    #[arg(long, global = true, value_name = "COUNT", default_value_t = 1_000,
+    /// Leaves of the tree [default: 1000; of memory: 10000]
+    #[arg(long, global = true, value_name = "COUNT",
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    scopes: u32,
+    scopes: Option<u32>,
     /// Levels of the tree, the root's and that of the leaves included; each has a quota
     #[arg(long, global = true, value_name = "LEVELS", default_value_t = 3,
         value_parser = clap::value_parser!(u8).range(1..=16))]
@@ -149,6 +180,9 @@ struct Common {
     /// Calls per second, all clients together [default: as many as are answered]
     #[arg(long, global = true, value_name = "CALLS", value_parser = arguments::rate)]
     rate: Option<f64>,
+    /// Draw throughput and latency over time into this SVG file
+    #[arg(long, global = true, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Of the random picks: the same seed, the same picks
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
@@ -174,22 +208,22 @@ impl BenchArgs {
         bar.end();
         let report = report?;
         show::show(&report, output)?;
+        if let Some(path) = &self.common.plot {
+            plot::draw(&report, path)?;
+        }
         verdict(&report)
     }
 
     fn plan(&self, global: &Global) -> Result<Plan, Failure> {
         let common = &self.common;
-        let Common { depth, scopes, .. } = *common;
-        if depth == 1 && scopes != 1 {
-            let problem = "--depth 1 is a root alone: give --scopes 1 with it, or --depth 2 and more";
-            return Err(Failure::Usage(problem.to_owned()));
-        }
-        let (work, clients, target) = match self.mode {
-            Mode::Unary => (Work::Unary, 64, Target::Leader),
-            Mode::Batch { size } => (Work::Batch { size: size.into() }, 1, Target::Leader),
-            Mode::Stream { window } => (Work::Stream { window: window.into() }, 64, Target::Leader),
-            Mode::Read { consistency } => (Work::Read { read: consistency.consistency }, 64, Target::All),
+        let work = self.mode.work();
+        let (clients, target) = match work {
+            Work::Batch { .. } => (1, Target::Leader),
+            Work::Read { .. } => (64, Target::All),
+            _ => (64, Target::Leader),
         };
+        let leaves = common.scopes.unwrap_or(if work == Work::Memory { 10_000 } else { 1_000 });
+        self.check(&work, leaves)?;
         let target = match common.to {
             None => target,
             Some(To::Leader) => Target::Leader,
@@ -197,7 +231,10 @@ impl BenchArgs {
         };
         let place = match common.spawn {
             None => Place::Running(global.endpoints.clone()),
-            Some(nodes) => Place::Spawn { nodes, directory: common.data_dir.clone(), keep: common.keep },
+            Some(nodes) => {
+                let directory = common.data_dir.clone();
+                Place::Spawn { nodes, directory, keep: common.keep }
+            }
         };
         let warm_up = match (common.warm_up, common.count) {
             (Some(given), _) => given,
@@ -207,7 +244,7 @@ impl BenchArgs {
         Ok(Plan {
             place,
             work,
-            shape: Shape { depth: depth.into(), leaves: scopes as usize },
+            shape: Shape { depth: common.depth.into(), leaves: leaves as usize },
             skew: common.skew,
             clients: common.clients.map_or(clients, |clients| clients as usize),
             connections: common.connections.into(),
@@ -228,6 +265,55 @@ impl BenchArgs {
                 seed: None,
             },
         })
+    }
+
+    /// What cannot be measured together.
+    fn check(&self, work: &Work, leaves: u32) -> Result<(), Failure> {
+        let common = &self.common;
+        let is_calls = !work.needs_own_nodes() && !matches!(work, Work::InProcess { .. });
+        let nodes = common.spawn.unwrap_or_default();
+        let problem = match work {
+            _ if common.depth == 1 && leaves != 1 => {
+                "--depth 1 is a root alone: give --scopes 1 with it, or --depth 2 and more"
+            }
+            _ if work.needs_own_nodes() && nodes == 0 => {
+                "this kills nodes: it needs some that are started for it, give --spawn 3"
+            }
+            Work::Failover { .. } | Work::Recovery { .. } if nodes < 3 => {
+                "with fewer than three nodes nothing goes on when one is killed: give --spawn 3"
+            }
+            Work::Recovery { events, holds, .. } if holds > events => {
+                "each live hold was made by an event: give at least as many --events as --holds"
+            }
+            Work::InProcess { .. } if nodes > 0 => "in-process needs no nodes: leave --spawn out",
+            _ if !is_calls && common.plot.is_some() => {
+                "this mode has nothing over time: leave --plot out, or choose one that makes calls"
+            }
+            _ if !is_calls && common.rate.is_some() => {
+                "this mode makes no calls at a rate: leave --rate out, or choose one that does"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Usage(problem.to_owned()))
+    }
+}
+
+impl Mode {
+    fn work(&self) -> Work {
+        match *self {
+            Self::Unary => Work::Unary,
+            Self::Batch { size } => Work::Batch { size: size.into() },
+            Self::Stream { window } => Work::Stream { window: window.into() },
+            Self::Read { consistency } => Work::Read { read: consistency },
+            Self::Mixed => Work::Mixed,
+            Self::Watch { watchers } => Work::Watch { watchers: watchers.into() },
+            Self::Failover { kills } => Work::Failover { kills: kills.into() },
+            Self::Recovery { events, holds, restarts } => {
+                Work::Recovery { events, holds, restarts: restarts.into() }
+            }
+            Self::Memory => Work::Memory,
+            Self::InProcess { size } => Work::InProcess { size: size.into() },
+        }
     }
 }
 
