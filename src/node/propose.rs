@@ -598,7 +598,7 @@ mod tests {
     fn what_the_leader_has_decided_is_handed_out_though_the_rest_is_not() {
         let (mut pending, mut answers) = groups(&[(1, 10), (3, 10), (1, 10), (0, 0)]);
         let entries = carry(&mut pending, |requests| Decided {
-            outcomes: requests[..2].iter().map(outcome).map(Ok).collect(),
+            outcomes: requests[..2].iter().map(|prepared| outcome(prepared)).map(Ok).collect(),
             error: Some(Error::unavailable("the deadline passed")),
         });
         assert_eq!(entries, [5]);

@@ -117,8 +117,10 @@ impl Journal for Source {
         }
         let events = self.events();
         let entries = events.chunk_by(|one, next| one.raft_index == next.raft_index);
-        let rest = entries.skip_while(|entry| entry[0].revision != from);
-        rest.map(|entry| (block::encode(entry).into(), entry.to_vec())).collect()
+        let rest: Vec<_> = entries.skip_while(|entry| entry[0].revision != from).collect();
+        // Only the newest are kept.
+        let kept = if rest.len() > 100 { &[] } else { &rest[..] };
+        kept.iter().map(|entry| (block::encode(entry).into(), entry.to_vec())).collect()
     }
 
     fn generation(&self) -> u64 {

@@ -61,8 +61,9 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 
-/// Rows are written at the latest when this many changes have come together.
-const CHANGES_PER_CHECKPOINT: usize = 50_000;
+/// Rows are written at the latest when this many changes have come together. Commands wait while they are
+/// written, so it is not many at a time.
+const CHANGES_PER_CHECKPOINT: usize = 10_000;
 
 /// How far the state has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
