@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::Subcommand;
+use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -201,9 +202,13 @@ impl BenchArgs {
         let plan = self.plan(global)?;
         let bar = Arc::new(Bar::new(std::io::stderr().is_terminal()));
         let observer: Arc<dyn Observer> = Arc::<Bar>::clone(&bar);
+        // Before the first node is started, which must not outlive this program.
+        let mut stop = Stop::listen()?;
         let report = tokio::select! {
             report = bench::measure(&plan, observer) => report,
-            signal = stop() => Err(BenchError::Plan(format!("stopped by {}: nothing was measured", signal?))),
+            signal = stop.wanted() => {
+                Err(BenchError::Plan(format!("stopped by {signal}: nothing was measured")))
+            }
         };
         bar.end();
         let report = report?;
@@ -326,15 +331,30 @@ fn verdict(report: &Report) -> Result<(), Failure> {
     Err(BenchError::Plan(format!("nothing of what was asked for was done: {problem}")).into())
 }
 
-/// Waits until somebody wants the program to end, and says how.
-async fn stop() -> Result<&'static str, BenchError> {
-    let handler = |kind| signal(kind).map_err(BenchError::machine("listen for", "signals"));
-    let mut interrupt = handler(SignalKind::interrupt())?;
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut hang_up = handler(SignalKind::hangup())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-        _ = hang_up.recv() => "SIGHUP",
-    })
+/// Somebody may want the program to end.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Stop {
+    /// From now on a signal does not end the program by itself.
+    fn listen() -> Result<Self, BenchError> {
+        let handler = |kind| signal(kind).map_err(BenchError::machine("listen for", "signals"));
+        Ok(Self {
+            interrupt: handler(SignalKind::interrupt())?,
+            terminate: handler(SignalKind::terminate())?,
+            hang_up: handler(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until somebody does, and says how.
+    async fn wanted(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
 }
