@@ -170,6 +170,9 @@ fn add(area: Decimal, amount: Decimal, time: u64) -> Decimal {
     area.saturating_add(amount.saturating_mul(Decimal::from(time)))
 }
 
+/// The periods of a segment, by their positions in it.
+type Periods = BTreeMap<u32, Taken>;
+
 /// What happened to an account in one minute since the last write.
 #[derive(Debug)]
 struct Piece {
@@ -256,8 +259,8 @@ fn merged(
     account: Account,
     pieces: &[Piece],
     period: Period,
-) -> Result<Vec<(u64, BTreeMap<u32, Taken>)>, ProjectionError> {
-    let mut segments: Vec<(u64, BTreeMap<u32, Taken>)> = Vec::new();
+) -> Result<Vec<(u64, Periods)>, ProjectionError> {
+    let mut segments: Vec<(u64, Periods)> = Vec::new();
     for piece in pieces {
         let (segment, index) = period.place(piece.minute);
         if segments.last().is_none_or(|(last, _)| *last != segment) {
@@ -364,7 +367,7 @@ fn read_segment(
     period: Period,
     segment: u64,
     account: Account,
-) -> Result<BTreeMap<u32, Taken>, ProjectionError> {
+) -> Result<Periods, ProjectionError> {
     let segment = views.message::<storage::UsageSegment>(&segment_key(period, segment, account))?;
     segment.iter().flat_map(|segment| &segment.periods).map(decode).collect()
 }
