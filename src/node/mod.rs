@@ -103,6 +103,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// Nothing was decided as far as this node knows; the same request may be sent again.
     Unavailable,
+    /// Too much is waiting already: it was not tried.
+    Overloaded,
     /// The cluster is not in a state for this.
     Refused,
     /// What was asked for makes no sense.
@@ -303,7 +305,11 @@ impl Node {
             }));
             match error {
                 None => retry = Retry::until(deadline),
-                Some(error) => {
+                Some(mut error) => {
+                    if tried > 0 && error.kind == ErrorKind::Overloaded {
+                        // Only the last attempt was not made: what came of those before is not known.
+                        error = error.after_an_attempt();
+                    }
                     if let Err(error) = retry.pause(error, &*self.parts.rng).await {
                         break Some(error);
                     }

@@ -48,7 +48,7 @@ impl ErrorKind {
     /// How it is told to whoever called, node or client.
     pub fn code(self) -> Code {
         match self {
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::Overloaded => Code::Unavailable,
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
             Self::Compacted { .. } | Self::NotYet => Code::OutOfRange,
