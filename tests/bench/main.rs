@@ -11,9 +11,9 @@ use std::process::Stdio;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// After this long what should have come true never will.
 const PATIENCE: Duration = Duration::from_secs(60);
