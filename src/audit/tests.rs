@@ -322,7 +322,7 @@ fn what_no_rule_looks_at_is_still_under_the_signature() {
 fn what_this_program_does_not_know_is_no_part_of_what_was_decided() {
     let ledger = ledger();
     let size = ledger.size();
-    let mut events: Vec<_> = ledger.events.iter().map(|event| event.encode_to_vec()).collect();
+    let mut events: Vec<_> = ledger.events.iter().map(prost::Message::encode_to_vec).collect();
     // A field with a number that nobody has given, in an event that was signed with it.
     prost::encoding::uint64::encode(10_000, &1, &mut events[2]);
     let leaves = Leaves(events.iter().map(|event| merkle::leaf(event)).collect());
