@@ -78,7 +78,8 @@ whole() { LC_ALL=C awk -v number="$1" 'BEGIN {
 verdict() { # more|less VALUE FLOOR GOAL
     local sign=">="
     [[ $1 == more ]] || sign="<="
-    calculate "print $2 $sign $4 ? \"goal\" : $2 $sign $3 ? \"floor\" : \"**below**\""
+    # In parentheses: print would write into a file behind a bare ">".
+    calculate "print ($2 $sign $4 ? \"goal\" : ($2 $sign $3 ? \"floor\" : \"**below**\"))"
 }
 
 declare -A peer=()
@@ -95,9 +96,13 @@ if [[ -n $with_peers ]]; then
         echo "    $key: $figure" >&2
     done < <(PEERS_SECONDS=$peer_seconds "$scripts/peers.sh")
 fi
+# What is known of some measurements; once what is not known of any.
 of_peer() { # KEY…
     local key list=()
-    for key in "$@"; do list+=("${peer[$key]:-not measured}"); done
+    for key in "$@"; do
+        if [[ -n ${peer[$key]:-} ]]; then list+=("${key%%_*}: ${peer[$key]}"); fi
+    done
+    ((${#list[@]} > 0)) || list=("not measured")
     local IFS=";"
     echo "${list[*]}" | sed 's/;/; /g'
 }
@@ -130,7 +135,7 @@ measure unary --clients 1 --spawn 3 --duration "$duration"
 p50=$(quantile p50) p99=$(quantile p99)
 # Both have to hold: the worse of the two in proportion to its floor and its goal.
 judged=$(calculate "goal = $p50 <= 0.5 && $p99 <= 2; floor = $p50 <= 0.9 && $p99 <= 4
-    print goal ? \"goal\" : floor ? \"floor\" : \"**below**\"")
+    print (goal ? \"goal\" : (floor ? \"floor\" : \"**below**\"))")
 row "unary, 1 client, p50 / p99" "$(of_peer etcd_unary_1)" "$p50 / $p99 ms" "0.9 / 4 ms" "0.5 / 2 ms" "$judged"
 
 measure read --clients 64 --spawn 3 --duration "$duration"
@@ -167,7 +172,7 @@ fi
 
 cpu=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo 2>/dev/null || true)
-echo "Measured on $(date -u +%Y-%m-%d): $(nproc) processors (${cpu:-unknown}), ${memory:-unknown} of memory, Linux $(uname -r);"
+echo "Measured on $(date -u +%Y-%m-%d): $(nproc) processors (${cpu:-unknown}), ${memory:-unknown} of memory, Linux $(uname -r | cut -d- -f1);"
 echo "three nodes, peers and clients share them. \`scripts/bench.sh${quick:+ --quick}\` repeats it."
 echo
 echo "| work | peers, measured here | Quorate, measured here | floor | goal | |"

@@ -73,9 +73,9 @@ etcd_peer() {
     # Planting fails as long as there is no leader.
     wait_until 30 "$program" "$endpoints" 1 1 flat 1 || die "etcd does not answer: $work/etcd1.log"
     line=$("$program" "$endpoints" 64 "$SECONDS_EACH" hier "$USERS")
-    say etcd_unary_64 "etcd $(field reserves/s "$line")/s"
+    say etcd_unary_64 "$(field reserves/s "$line")/s on 3 nodes"
     line=$("$program" "$endpoints" 1 "$SECONDS_EACH" flat "$USERS")
-    say etcd_unary_1 "etcd $(field p50_us "$line") / $(field p99_us "$line") µs, without a tree"
+    say etcd_unary_1 "$(field p50_us "$line") / $(field p99_us "$line") µs on 3 nodes, without a tree"
     stop_all
 }
 
@@ -100,7 +100,7 @@ postgres_peer() {
     printf '\\set q random(1000,1999)\nselect reserve(:q,1,true);\n' >"$work/reserve.sql"
     tps=$(pgbench -n -M prepared -h "$work" -p 55432 -U postgres -f "$work/reserve.sql" -c 64 -j 1 -T "$SECONDS_EACH" \
         postgres 2>/dev/null | sed -n 's/^tps = \([0-9]*\).*/\1/p')
-    say postgres_unary_64 "PostgreSQL, 1 node: $tps/s"
+    say postgres_unary_64 "$tps/s on 1 node"
     "${as[@]}" "$bin/pg_ctl" -D "$work/pg" stop -m fast >/dev/null
 }
 
@@ -116,7 +116,7 @@ redis_peer() {
     sha=$(redis-cli -p 56379 -x script load <"$HERE/redis.lua")
     rate=$(redis-benchmark -p 56379 -c 64 -n $((SECONDS_EACH * 30000)) -r "$USERS" -q evalsha "$sha" 3 \
         user:__rand_int__ team:1 org 1 2>/dev/null | tr '\r' '\n' | sed -n 's/.*: \([0-9]*\)\.[0-9]* requests per second.*/\1/p' | tail -n 1)
-    say redis_64 "Redis, 1 node: $rate/s"
+    say redis_64 "$rate/s on 1 node"
     stop_all
 }
 
@@ -136,7 +136,7 @@ tigerbeetle_peer() {
         rate=$("$TIGERBEETLE" benchmark --addresses="$addresses" --account-count=1000 --transfer-pending \
             --transfer-batch-size="$batch" --clients="$clients" --transfer-count="$count" 2>&1 |
             sed -n 's/.*load accepted = \([0-9]*\).*/\1/p' | tail -n 1)
-        say "$key" "TigerBeetle, 3 replicas, no tree: ${rate:-no figure}/s"
+        say "$key" "${rate:-no figure}/s on 3 replicas, without a tree"
         stop_all
         rm -f "$work/$key".*
     done <<WORK
