@@ -235,7 +235,7 @@ fn who_sends_little_does_not_wait_for_who_sends_much() {
     gathered.push(group_by("carol", 2_001, 150));
     gathered.push(group_by("carol", 2_151, 1));
     assert_eq!(firsts(gathered.next(1_000)), [2_001, 201, 2_151, 301]);
-    assert_eq!(firsts(gathered.next(1_000)), []);
+    assert!(gathered.next(1_000).is_empty());
     // Nobody pays for what was long ago.
     gathered.push(group_by("alice", 401, 1));
     gathered.push(group_by("dave", 3_001, 1));
