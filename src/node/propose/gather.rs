@@ -98,8 +98,9 @@ impl Gathered {
             taken.push_back(pending);
         }
         self.commands -= count;
-        let now = self.now;
-        self.ends.retain(|_, end| *end > now);
+        let (now, nobody_waits) = (self.now, self.groups.is_empty());
+        // Turns are for those who wait together: nobody pays for what was before.
+        self.ends.retain(|_, end| !nobody_waits && *end > now);
         taken
     }
 
