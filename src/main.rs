@@ -56,7 +56,12 @@ fn start(arguments: &StartArgs) -> ExitCode {
     abort_on_panic();
     // Without a LIFO slot a task that was just woken can be taken by any worker. Otherwise a worker
     // that is busy with the disk would keep the consensus engine waiting.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().disable_lifo_slot().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores() + LONG_WORK)
+        .disable_lifo_slot()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("start the runtime: {error}")),
     };
@@ -64,6 +69,14 @@ fn start(arguments: &StartArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// How much of what a node does can take long without a pause: applying a large entry, folding its events.
+/// Heartbeats must not wait for it, so there are workers for it besides those that the machine has cores for.
+const LONG_WORK: usize = 2;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 async fn serve(config: Config) -> Result<(), String> {

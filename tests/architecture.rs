@@ -10,7 +10,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Each top-level module with the modules of this crate that it may import.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("planted", &[]),
     ("ledger", &[]),
     ("codec", &["ledger", "proto"]),
@@ -28,12 +28,14 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("api", &["node", "projection", "codec", "ledger", "store", "proto"]),
     ("client", &["proto", "codec"]),
     ("audit", &["ledger", "codec", "proto"]),
-    ("cli", &["client", "audit", "codec", "proto", "config"]),
+    // A client that asks for much; it also measures the rules by themselves.
+    ("bench", &["client", "ledger"]),
+    ("cli", &["client", "audit", "bench", "codec", "proto", "config"]),
     ("server", &ALL),
 ];
 
 /// What the composition root wires together.
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "ledger",
     "codec",
     "store",
@@ -49,6 +51,7 @@ const ALL: [&str; 16] = [
     "api",
     "client",
     "audit",
+    "bench",
     "cli",
 ];
 

@@ -122,8 +122,10 @@ pub(super) fn failed(error: &Error) -> Status {
         "" => ErrorDetails::with_retry_info(Some(RETRY)),
         reason => ErrorDetails::with_error_info(reason, DOMAIN, metadata(error.kind)),
     };
-    if matches!(error.kind, ErrorKind::NoRoom { .. }) {
-        details.set_retry_info(Some(RETRY_FOR_ROOM));
+    match error.kind {
+        ErrorKind::NoRoom { .. } => drop(details.set_retry_info(Some(RETRY_FOR_ROOM))),
+        ErrorKind::Overloaded => drop(details.set_retry_info(Some(RETRY))),
+        _ => {}
     }
     Status::with_error_details(error.kind.code(), error.problem.clone(), details)
 }
@@ -143,6 +145,7 @@ pub(super) fn no_events(error: &NoEvents) -> Status {
 fn failure_reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unavailable => "",
+        ErrorKind::Overloaded => "OVERLOADED",
         ErrorKind::Refused => "REFUSED",
         ErrorKind::Invalid => "INVALID",
         ErrorKind::Compacted { .. } => "HISTORY_COMPACTED",

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::output::json_value;
 use super::output::one_line;
 use crate::audit::AuditError;
+use crate::bench::BenchError;
 use crate::client::ClientError;
 use crate::client::code_name;
 use crate::client::tell;
@@ -36,6 +37,9 @@ pub(super) enum Failure {
     /// What was to be verified does not fit.
     #[error("it does not verify: {0}")]
     Audit(AuditError),
+    /// Nothing could be measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// The answer was shown, and it says itself what is wrong.
     #[error("exit code {0}")]
     Answered(u8),
@@ -48,7 +52,7 @@ impl Failure {
                 rejected_code(status.code(), rejection.as_deref())
             }
             Self::Client(ClientError::Unknown { .. } | ClientError::Unavailable { .. }) => ERROR,
-            Self::Output(_) | Self::Audit(_) => ERROR,
+            Self::Output(_) | Self::Audit(_) | Self::Bench(_) => ERROR,
             Self::Answered(code) => *code,
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => USAGE,
         }
@@ -113,7 +117,7 @@ impl Failure {
             Self::Client(ClientError::Unavailable { .. }) => code_name(Code::Unavailable),
             Self::Client(ClientError::Invalid { .. }) | Self::Usage(_) => code_name(Code::InvalidArgument),
             Self::Audit(_) => "DOES_NOT_VERIFY",
-            Self::Output(_) | Self::Answered(_) => code_name(Code::Internal),
+            Self::Output(_) | Self::Bench(_) | Self::Answered(_) => code_name(Code::Internal),
         }
     }
 }

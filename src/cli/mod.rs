@@ -7,6 +7,7 @@
 mod arguments;
 mod audit;
 mod batch;
+mod bench;
 mod cluster;
 mod document;
 mod event_text;
@@ -175,6 +176,8 @@ pub enum Command {
     /// Form, show and change the cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Measure what a cluster can do
+    Bench(Box<bench::BenchArgs>),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -249,6 +252,8 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         Command::Completions(arguments) => return completions(arguments, output),
         Command::Verify(arguments) => return arguments.run(output),
         Command::Replay(arguments) => return arguments.run(output),
+        // This one has its own clients, and may start its own nodes.
+        Command::Bench(arguments) => return arguments.run(global, output).await,
         _ => {}
     }
     let options = ClientOptions {
@@ -281,7 +286,11 @@ async fn carry_out(global: &Global, command: Command, output: &mut Output) -> Re
         Command::History(command) => command.run(&mut context).await,
         Command::Projection(command) => command.run(&mut context).await,
         Command::Cluster(command) => command.run(&mut context).await,
-        Command::Start(_) | Command::Completions(_) | Command::Verify(_) | Command::Replay(_) => {
+        Command::Start(_)
+        | Command::Completions(_)
+        | Command::Verify(_)
+        | Command::Replay(_)
+        | Command::Bench(_) => {
             Err(Failure::Usage("this is not a verb of the client: its caller carries it out".to_owned()))
         }
     }
@@ -310,6 +319,7 @@ impl Command {
             | Self::History(_)
             | Self::Projection(_)
             | Self::Cluster(_)
+            | Self::Bench(_)
             | Self::Diff(_)
             | Self::Export(_)
             | Self::Completions(_) => false,

@@ -12,6 +12,9 @@ use uuid::Uuid;
 use crate::proto::v1::ERROR_DOMAIN as DOMAIN;
 use crate::proto::v1::Rejection;
 
+/// The reason of a node that has too much to do.
+const OVERLOADED: &str = "OVERLOADED";
+
 /// The end of the type URL under which a rejection lies in the details of a status.
 const REJECTION_TYPE: &str = "/quorate.v1.Rejection";
 const ERROR_INFO_TYPE: &str = "/google.rpc.ErrorInfo";
@@ -71,11 +74,19 @@ pub fn rejection_of(status: &Status) -> Option<Rejection> {
 /// Whether a node of Quorate says it about the call, and not a proxy, or this side of the connection
 /// about the answer: a status has a code in either case, but only the first has these details.
 pub(super) fn is_told_by_quorate(status: &Status) -> bool {
-    let is_error_info = |any: &prost_types::Any| {
-        let info = any.type_url.ends_with(ERROR_INFO_TYPE).then(|| pb::ErrorInfo::decode(&*any.value));
-        info.is_some_and(|info| info.is_ok_and(|info| info.domain == DOMAIN))
-    };
-    rejection_of(status).is_some() || details(status).iter().any(is_error_info)
+    rejection_of(status).is_some() || error_info(status).is_some()
+}
+
+/// Whether a node says that it has too much to do to try it.
+pub(super) fn is_overloaded(status: &Status) -> bool {
+    error_info(status).is_some_and(|info| info.reason == OVERLOADED)
+}
+
+/// What a node of Quorate says about the reason.
+fn error_info(status: &Status) -> Option<pb::ErrorInfo> {
+    let is_info = |any: &prost_types::Any| any.type_url.ends_with(ERROR_INFO_TYPE);
+    let infos = details(status).into_iter().filter(is_info);
+    infos.filter_map(|any| pb::ErrorInfo::decode(&*any.value).ok()).find(|info| info.domain == DOMAIN)
 }
 
 /// Details that cannot be read leave the code and the message, which say the same in less detail:

@@ -23,6 +23,7 @@ use super::Client;
 use super::ClientError;
 use super::REASON_KEY;
 use super::code_name;
+use super::error::is_overloaded;
 use super::error::is_told_by_quorate;
 use super::rejection_of;
 use crate::proto::v1::rejection::Reason;
@@ -148,7 +149,8 @@ pub(super) fn may_go_better_elsewhere(status: &Status) -> bool {
 
 fn failure(status: &Status) -> Failure {
     match status.code() {
-        _ if was_not_reached(status) => Failure::NotSent,
+        // Or sent in vain: it was not tried.
+        _ if was_not_reached(status) || is_overloaded(status) => Failure::NotSent,
         // Besides what a node says on purpose, these are what a connection cut in the middle of
         // a call turns into, and what a node says whose fault stopped it in the middle.
         Code::Unavailable

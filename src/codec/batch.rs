@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use prost::encoding::encode_varint;
+use prost::encoding::encoded_len_varint;
 use sha2::Digest as _;
 use sha2::Sha256;
 
@@ -61,20 +63,37 @@ pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
     })
 }
 
-/// How many bytes a request takes in a log entry.
-pub fn size(request: &Request) -> usize {
-    encode_request(request).encoded_len()
+/// A request as it stands in a log entry: it is encoded once, however often it is tried.
+pub fn encoded(request: &Request) -> Vec<u8> {
+    encode_request(request).encode_to_vec()
+}
+
+/// Field 2 of a `Batch` with a length: what stands before each request.
+const REQUEST: u8 = 0x12;
+
+/// Encoded requests as the payload of one log entry.
+pub fn join<'a>(stamp: &Stamp, requests: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let head = storage::Batch {
+        log_time_ms: stamp.time,
+        requests: Vec::new(),
+        refused_clock_ms: stamp.refused.map(|refused| refused.clock),
+        refused_node: stamp.refused.map_or(0, |refused| refused.node),
+    };
+    let length = |request: &[u8]| 1 + encoded_len_varint(request.len() as u64) + request.len();
+    let mut payload = Vec::with_capacity(head.encoded_len() + requests.clone().map(length).sum::<usize>());
+    head.encode_raw(&mut payload);
+    for request in requests {
+        payload.push(REQUEST);
+        encode_varint(request.len() as u64, &mut payload);
+        payload.extend_from_slice(request);
+    }
+    payload
 }
 
 /// Requests as the payload of one log entry.
 pub fn encode(stamp: &Stamp, requests: &[Request]) -> Vec<u8> {
-    let batch = storage::Batch {
-        log_time_ms: stamp.time,
-        requests: requests.iter().map(encode_request).collect(),
-        refused_clock_ms: stamp.refused.map(|refused| refused.clock),
-        refused_node: stamp.refused.map_or(0, |refused| refused.node),
-    };
-    batch.encode_to_vec()
+    let requests: Vec<_> = requests.iter().map(encoded).collect();
+    join(stamp, requests.iter().map(Vec::as_slice))
 }
 
 /// The stamp and the requests of a log entry.

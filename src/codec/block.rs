@@ -6,6 +6,7 @@ use prost::encoding::decode_varint;
 use prost::encoding::encode_varint;
 
 use super::Corrupt;
+use super::keys::FORMAT;
 use super::local;
 use crate::proto::storage::v1 as storage;
 use crate::proto::v1;
@@ -15,9 +16,17 @@ const WHAT: &str = "an event block";
 /// Field 1 with a length: what stands before each event.
 const EVENT: u8 = 0x0A;
 
-/// The bytes of a block.
-pub fn encode(events: Vec<v1::Event>) -> Vec<u8> {
-    local::framed(&storage::EventBlock { events })
+/// The bytes of a block: an `EventBlock` with its format.
+pub fn encode(events: &[v1::Event]) -> Vec<u8> {
+    let mut block = vec![FORMAT];
+    // One after the other: to know the length of them all, each would be gone through once more.
+    let mut encoded = Vec::new();
+    for event in events {
+        encoded.clear();
+        event.encode_raw(&mut encoded);
+        push(&encoded, &mut block);
+    }
+    block
 }
 
 /// The encoded events of a block, in order.
@@ -82,7 +91,8 @@ mod tests {
     fn the_events_of_a_block_are_the_bytes_of_its_messages() {
         for revisions in [vec![], vec![1], vec![1, 2, 3]] {
             let events = numbered(&revisions);
-            let block = encode(events.clone());
+            let block = encode(&events);
+            assert_eq!(block, local::framed(&storage::EventBlock { events: events.clone() }));
             let raw = super::events(&block).expect("a block");
             let encoded: Vec<_> = events.iter().map(prost::Message::encode_to_vec).collect();
             assert_eq!(raw, encoded);
@@ -98,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_block_that_is_cut_or_changed_is_corrupt() {
-        let block = encode(numbered(&[1, 2]));
+        let block = encode(&numbered(&[1, 2]));
         for cut in 2..block.len() {
             // Between two events a cut cannot be seen here; the revisions that follow tell of it.
             let events = super::events(&block[..cut]);

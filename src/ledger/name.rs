@@ -111,6 +111,12 @@ impl fmt::Display for Name {
 }
 
 fn check_segment(segment: &str) -> Result<(), NameError> {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_good = |first: u8| first.is_ascii_alphanumeric() && segment.len() <= MAX_NAME;
+    // Nearly all of them: only what is wrong is looked at by characters.
+    if segment.bytes().next().is_some_and(is_good) && segment.bytes().all(is_inner) {
+        return Ok(());
+    }
     let Some(first) = segment.chars().next() else {
         return Err(NameError("has an empty segment".into()));
     };

@@ -55,6 +55,7 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout_at;
 
+use self::propose::Prepared;
 use self::read::ReadPoint;
 use self::retention::Retention;
 pub use self::view::Read;
@@ -102,6 +103,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// Nothing was decided as far as this node knows; the same request may be sent again.
     Unavailable,
+    /// Too much is waiting already: it was not tried.
+    Overloaded,
     /// The cluster is not in a state for this.
     Refused,
     /// What was asked for makes no sense.
@@ -251,7 +254,7 @@ impl Node {
         look: impl FnOnce(&State, &ledger::Applied, Revision) -> T,
     ) -> Result<T, Error> {
         // What it could not do is no answer to what it would do.
-        propose::check_size(request)?;
+        propose::check_size(&request.clone().into())?;
         let time = self.linearize(deadline).await?;
         // While one is looked at nothing is applied on this node: they take turns, so that entries
         // come in between.
@@ -275,10 +278,11 @@ impl Node {
     /// can never be decided, or for which there is no room, does not stand in the way of those after
     /// it.
     pub async fn decide_all(&self, requests: Vec<Request>, deadline: Instant) -> Vec<Result<Outcome, Error>> {
+        let requests: Vec<Prepared> = requests.into_iter().map(Prepared::from).collect();
         let refused: Vec<Option<Error>> =
             requests.iter().map(|request| propose::check_size(request).err()).collect();
         let possible = requests.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
-        let mut left: VecDeque<Request> = possible.map(|(request, _)| request).collect();
+        let mut left: VecDeque<Arc<Prepared>> = possible.map(|(request, _)| Arc::new(request)).collect();
         let mut outcomes = Vec::with_capacity(left.len());
         let mut retry = Retry::until(deadline);
         // How many of them were sent before and may have been decided then.
@@ -288,7 +292,7 @@ impl Node {
                 break None;
             }
             // What is sent again has the same ids, and what was decided is not sent again.
-            let group: Vec<_> = left.iter().take(propose::group_of(&left)).cloned().collect();
+            let group: VecDeque<_> = left.iter().take(propose::group_of(&left)).cloned().collect();
             let sent = group.len();
             let propose::Decided { outcomes: decided, error } =
                 self.proposals.propose(group, deadline, false).await;
@@ -301,7 +305,11 @@ impl Node {
             }));
             match error {
                 None => retry = Retry::until(deadline),
-                Some(error) => {
+                Some(mut error) => {
+                    if tried > 0 && error.kind == ErrorKind::Overloaded {
+                        // Only the last attempt was not made: what came of those before is not known.
+                        error = error.after_an_attempt();
+                    }
                     if let Err(error) = retry.pause(error, &*self.parts.rng).await {
                         break Some(error);
                     }

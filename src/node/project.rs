@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use crate::projection::runner::Next;
 use crate::projection::runner::Progress;
 use crate::projection::runner::Runner;
 use crate::projection::views::Views;
+use crate::proto::v1;
 use crate::raft;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -32,7 +34,10 @@ use crate::store::StoreError;
 
 /// How long what was folded may wait before it is written, when nobody waits for it: so that what is
 /// written often, like the end of the event tree, is not written for every event.
-const WRITE_AFTER: Duration = Duration::from_millis(250);
+const WRITE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long to let more events come together before they are folded, when nobody waits for it.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How long to wait for somebody else who writes.
 const BUSY: Duration = Duration::from_millis(1);
@@ -55,6 +60,10 @@ impl Journal for Stored {
 
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         self.0.blocks(from, visit)
+    }
+
+    fn fresh(&self, from: Revision, bytes: usize) -> Vec<(Bytes, Vec<v1::Event>)> {
+        self.0.take_fresh(from, bytes).into_iter().map(|entry| (entry.block, entry.events)).collect()
     }
 
     fn write(&self, generation: u64, batch: Batch) -> Result<Written, StoreError> {
@@ -88,6 +97,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// What all projections show.
+    fn least_written(&self) -> Revision {
+        self.progress.borrow().iter().map(|progress| progress.revision).min().unwrap_or(0)
+    }
+
     /// Says how far the projections are.
     fn publish(&self) {
         self.progress.send_if_modified(|shown| {
@@ -109,6 +123,15 @@ pub(super) fn open(
     let projections = Projections { progress: shown, wanted, rebuild };
     let (events, faults) = (applied.progress(), faults.clone());
     Ok((projections, Worker { runner, progress, wanted: asked, rebuild: to_rebuild, events, faults }))
+}
+
+/// Lets more events come together, unless somebody begins to wait for them.
+async fn gather(wanted: &mut watch::Receiver<Revision>) {
+    tokio::select! {
+        () = sleep(GATHER) => {}
+        // What it says is looked at before anything else.
+        _ = wanted.changed() => wanted.mark_changed(),
+    }
 }
 
 /// Folds until the node is gone.
@@ -145,7 +168,12 @@ pub(super) async fn run(mut worker: Worker) {
                     }
                 };
                 let gone = tokio::select! {
-                    changed = worker.events.changed() => changed.is_err(),
+                    changed = worker.events.changed() => {
+                        if *worker.wanted.borrow() <= worker.least_written() {
+                            gather(&mut worker.wanted).await;
+                        }
+                        changed.is_err()
+                    }
                     changed = worker.wanted.changed() => changed.is_err(),
                     name = worker.rebuild.recv() => {
                         let gone = name.is_none();

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio::time::timeout_at;
 
 use super::Error;
+use super::ErrorKind;
 use super::Node;
 use crate::ledger::LogTime;
 use crate::planted::Bug;
@@ -53,9 +54,10 @@ impl Queue {
     /// What a read must have applied that begins now.
     pub(super) async fn read_index(&self, deadline: Instant, relayed: bool) -> Result<ReadPoint, Error> {
         let (reply, index) = oneshot::channel();
-        self.0
-            .try_send(Waiting { relayed, reply })
-            .map_err(|_| Error::unavailable(format!("{QUEUE} reads are waiting; this node is overloaded")))?;
+        self.0.try_send(Waiting { relayed, reply }).map_err(|_| {
+            let problem = format!("{QUEUE} reads are waiting; this node is overloaded: try again later");
+            Error::new(ErrorKind::Overloaded, problem)
+        })?;
         match timeout_at(deadline, index).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::unavailable("this node is stopping")),

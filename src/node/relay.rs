@@ -16,6 +16,7 @@ use super::ErrorKind;
 use super::Node;
 use super::deadline::deadline;
 use super::propose::Decided;
+use super::propose::Prepared;
 use super::read::ReadPoint;
 use crate::codec::batch;
 use crate::codec::merkle::Hash;
@@ -47,7 +48,7 @@ impl ErrorKind {
     /// How it is told to whoever called, node or client.
     pub fn code(self) -> Code {
         match self {
-            Self::Unavailable => Code::Unavailable,
+            Self::Unavailable | Self::Overloaded => Code::Unavailable,
             Self::Refused => Code::FailedPrecondition,
             Self::Invalid => Code::InvalidArgument,
             Self::Compacted { .. } | Self::NotYet => Code::OutOfRange,
@@ -102,12 +103,14 @@ impl Node {
     }
 
     /// Has commands decided by the leader.
-    pub(super) async fn forward(&self, requests: &[ledger::Request], deadline: Instant) -> Decided {
+    pub(super) async fn forward(&self, requests: &[Arc<Prepared>], deadline: Instant) -> Decided {
         let ask = async {
             let mut client = self.leader_client()?;
-            let requests = requests.iter().map(|request| match planted(Bug::ForwardNewRequestId) {
-                true => batch::encode_request(&self.under_new_id(request)),
-                false => batch::encode_request(request),
+            let requests = requests.iter().map(|prepared| &prepared.request).map(|request| {
+                match planted(Bug::ForwardNewRequestId) {
+                    true => batch::encode_request(&self.under_new_id(request)),
+                    false => batch::encode_request(request),
+                }
             });
             let requests = requests.collect();
             let message = timed(peer::ForwardRequest { requests }, deadline);

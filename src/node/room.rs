@@ -265,14 +265,17 @@ fn short_of(voters: usize, others: &[Disk]) -> Option<Disk> {
 impl Node {
     /// For each command why it is not proposed now, if it is not. A repeat of one that was decided is, and
     /// gets its outcome.
-    pub(super) fn refusals(&self, requests: &[Request]) -> Vec<Option<Error>> {
+    pub(super) fn refusals<'a>(
+        &self,
+        requests: impl ExactSizeIterator<Item = &'a Request>,
+    ) -> Vec<Option<Error>> {
         let Some(short) = self.room.short() else {
             return vec![None; requests.len()];
         };
         let state = self.state();
         let is_admitted =
             |request: &Request| state.gives_back(&request.command) || state.decided(request.id).is_some();
-        requests.iter().map(|request| (!is_admitted(request)).then(|| refusal(short))).collect()
+        requests.map(|request| (!is_admitted(request)).then(|| refusal(short))).collect()
     }
 }
 

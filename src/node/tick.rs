@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// … and this often while nothing is.
 const IDLE_LOOK: Duration = Duration::from_secs(60);
 
+/// How long to let more come together before the next deadline is looked for again.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// How long one tick may wait for its entry.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -72,7 +75,12 @@ pub(super) async fn run(node: Weak<Node>) {
             }
         };
         tokio::select! {
-            changed = progress.changed() => if changed.is_err() { return },
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                sleep(GATHER).await;
+            }
             changed = leadership.changed() => if changed.is_err() { return },
             () = wait => {}
         }

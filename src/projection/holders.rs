@@ -51,17 +51,6 @@ pub enum Holder {
 }
 
 impl Holder {
-    fn of(consumer: &str, actor: &str) -> Self {
-        if consumer.is_empty() { Self::Actor(actor.to_owned()) } else { Self::Consumer(consumer.to_owned()) }
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Consumer(name) => [&[0], name.as_bytes()].concat(),
-            Self::Actor(name) => [&[1], name.as_bytes()].concat(),
-        }
-    }
-
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (tag, name) = bytes.split_first()?;
         let name = String::from_utf8(name.to_vec()).ok()?;
@@ -108,12 +97,25 @@ fn hold_key(hold: HoldId) -> Vec<u8> {
 
 /// The beginning of the keys of a scope and all below it; the scope's own go on with 0, the others with 1.
 fn path_prefix(resource: u32, path: &str) -> Vec<u8> {
-    let path: Vec<u8> = path.bytes().map(|byte| if byte == b'/' { 1 } else { byte }).collect();
-    [&[2], resource.to_be_bytes().as_slice(), &path].concat()
+    let mut prefix = Vec::with_capacity(5 + path.len());
+    push_prefix(resource, path, &mut prefix);
+    prefix
 }
 
-fn amounts_key(resource: u32, path: &str, holder: &Holder) -> Vec<u8> {
-    [path_prefix(resource, path).as_slice(), &[0], &holder.bytes()].concat()
+fn push_prefix(resource: u32, path: &str, into: &mut Vec<u8>) {
+    into.push(2);
+    into.extend_from_slice(&resource.to_be_bytes());
+    into.extend(path.bytes().map(|byte| if byte == b'/' { 1 } else { byte }));
+}
+
+/// The key of what a hold of a consumer, or of an actor where that is empty, takes.
+fn amounts_key(resource: u32, path: &str, (consumer, actor): (&str, &str)) -> Vec<u8> {
+    let (tag, name) = if consumer.is_empty() { (1, actor) } else { (0, consumer) };
+    let mut key = Vec::with_capacity(5 + path.len() + 2 + name.len());
+    push_prefix(resource, path, &mut key);
+    key.extend_from_slice(&[0, tag]);
+    key.extend_from_slice(name.as_bytes());
+    key
 }
 
 /// The fold.
@@ -158,8 +160,8 @@ impl Holders {
         }
         let path = path_of(event, line.scope_id);
         let path = path.ok_or_else(|| Corrupt::new(WHAT, "an event does not touch what it takes from"))?;
-        let holder = Holder::of(&held.consumer, &held.actor);
-        self.sum(views, amounts_key(line.resource_id, path, &holder))?.add(more);
+        let key = amounts_key(line.resource_id, path, (&held.consumer, &held.actor));
+        self.sum(views, key)?.add(more);
         Ok(())
     }
 

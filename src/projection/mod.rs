@@ -30,6 +30,8 @@ pub mod views;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec::Corrupt;
 use crate::ledger::Revision;
 use crate::proto::v1;
@@ -122,6 +124,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Visits the event blocks from the one with an event on until `visit` returns false.
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError>;
+
+    /// Some of the newest events from a revision on, until they have so many bytes, if they need not be read:
+    /// each block with its events. They are given once.
+    fn fresh(&self, from: Revision, bytes: usize) -> Vec<(Bytes, Vec<v1::Event>)>;
 
     /// Writes views made from a generation; see [`Written`].
     fn write(&self, generation: u64, batch: Batch) -> Result<Written, StoreError>;

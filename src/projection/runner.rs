@@ -28,9 +28,9 @@ const PAGE_BYTES: usize = 256 << 10;
 /// … or so many blocks.
 const PAGE_BLOCKS: usize = 512;
 
-/// What was folded is written at the latest when it is so many events: what is decided waits while it is
-/// written.
-const EVENTS_PER_WRITE: u64 = 2_048;
+/// What was folded is written at the latest when it is so many events. The more of them, the more touch the
+/// same records, which are then written once; but what is decided waits while they are written.
+const EVENTS_PER_WRITE: u64 = 16_384;
 
 /// How far a projection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +228,16 @@ impl Runner {
         if here.is_empty() {
             return Ok(());
         }
+        let fresh = journal.fresh(from + 1, PAGE_BYTES);
+        if !fresh.is_empty() {
+            return fresh.iter().try_for_each(|(block, messages)| {
+                let events = block::events(block)?;
+                let events = events.into_iter().zip(messages);
+                events
+                    .map(|(bytes, message)| Folded { bytes, message })
+                    .try_for_each(|event| fold(&mut here, &event))
+            });
+        }
         // Not while they are visited: folding reads the store too.
         let (mut page, mut bytes) = (Vec::new(), 0);
         journal.blocks(from + 1, &mut |block| {
@@ -284,18 +294,23 @@ impl Runner {
 fn fold_block(slots: &mut [(Views<'_>, &mut Slot)], block: &[u8]) -> Result<(), ProjectionError> {
     for bytes in block::events(block)? {
         let message = block::event(bytes)?;
-        let event = Folded { bytes, message: &message };
-        for (views, slot) in &mut *slots {
-            if message.revision <= slot.folded {
-                continue;
-            }
-            if message.revision != slot.folded + 1 {
-                let problem = format!("{} follows {}", message.revision, slot.folded);
-                return Err(Corrupt::new("the event stream", problem).into());
-            }
-            slot.projection.fold(views, &event)?;
-            slot.folded = message.revision;
+        fold(slots, &Folded { bytes, message: &message })?;
+    }
+    Ok(())
+}
+
+fn fold(slots: &mut [(Views<'_>, &mut Slot)], event: &Folded<'_>) -> Result<(), ProjectionError> {
+    let revision = event.message.revision;
+    for (views, slot) in slots {
+        if revision <= slot.folded {
+            continue;
         }
+        if revision != slot.folded + 1 {
+            let problem = format!("{revision} follows {}", slot.folded);
+            return Err(Corrupt::new("the event stream", problem).into());
+        }
+        slot.projection.fold(views, event)?;
+        slot.folded = revision;
     }
     Ok(())
 }

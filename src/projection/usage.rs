@@ -11,6 +11,7 @@
 //! | period, 1 byte; segment, 8 bytes; scope, 4; resource, 4 | `UsageSegment` |
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rust_decimal::Decimal;
 
@@ -147,6 +148,15 @@ struct Taken {
 }
 
 impl Taken {
+    /// Goes on with what happened in a minute that begins so long after the period.
+    fn go_on(&mut self, minute: u64, piece: &Piece) {
+        self.change(minute + piece.from, piece.opening);
+        self.area = self.area.saturating_add(piece.taken.area);
+        self.until = minute + piece.taken.until;
+        self.peak = self.peak.max(piece.taken.peak);
+        self.last = piece.taken.last;
+    }
+
     fn change(&mut self, at: u64, taken: Decimal) {
         self.area = add(self.area, self.last, at.saturating_sub(self.until));
         self.until = self.until.max(at);
@@ -160,11 +170,40 @@ fn add(area: Decimal, amount: Decimal, time: u64) -> Decimal {
     area.saturating_add(amount.saturating_mul(Decimal::from(time)))
 }
 
-/// The fold.
+/// The periods of a segment, by their positions in it.
+type Periods = BTreeMap<u32, Taken>;
+
+/// What happened to an account in one minute since the last write.
+#[derive(Debug)]
+struct Piece {
+    minute: LogTime,
+    opening: Decimal,
+    /// When it was first touched, from the beginning of the minute.
+    from: u64,
+    taken: Taken,
+}
+
+impl Piece {
+    fn new(time: LogTime, opening: Decimal, taken: Decimal) -> Self {
+        let from = time % Period::Minute.length();
+        let mut all = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: from };
+        all.change(from, taken);
+        Self { minute: time - from, opening, from, taken: all }
+    }
+}
+
+/// An account since the last write.
+#[derive(Debug)]
+struct Touched {
+    head: Head,
+    pieces: Vec<Piece>,
+}
+
+/// The fold. Only minutes are counted event by event; hours and days are made of them when they are
+/// written.
 #[derive(Debug, Default)]
 pub struct Usage {
-    heads: BTreeMap<Account, Head>,
-    segments: BTreeMap<(Period, u64, Account), BTreeMap<u32, Taken>>,
+    touched: BTreeMap<Account, Touched>,
     now: LogTime,
     /// The oldest segments that are kept.
     dropped: BTreeMap<Period, u64>,
@@ -175,38 +214,65 @@ impl Usage {
         &mut self,
         views: &Views<'_>,
         time: LogTime,
-        touched: &v1::Touched,
+        message: &v1::Touched,
     ) -> Result<(), ProjectionError> {
-        let account = (touched.scope_id, touched.resource_id);
-        let before = match self.heads.get(&account) {
-            Some(head) => Some(*head),
-            None => read_head(views, account)?,
-        };
-        let head = Head { at: time, used: decimal(&touched.used)?, held: decimal(&touched.held)? };
-        // What came before the first event that there is follows from it.
-        let opening = match before {
-            Some(before) => before.taken(),
-            None => head.taken().saturating_sub(change(touched)?),
-        };
-        // A policy that changes takes nothing.
-        if before.is_none() || opening != head.taken() {
-            for period in Period::ALL {
-                let (segment, index) = period.place(time);
-                let at = time - period.start(segment, index);
-                let key = (period, segment, account);
-                let periods = match self.segments.entry(key) {
-                    std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert(read_segment(views, period, segment, account)?)
-                    }
+        let account = (message.scope_id, message.resource_id);
+        let head = Head { at: time, used: decimal(&message.used)?, held: decimal(&message.held)? };
+        let taken = head.taken();
+        let touched = match self.touched.entry(account) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                // What came before the first event that there is follows from it.
+                let (before, is_first) = match read_head(views, account)? {
+                    Some(before) => (before, false),
+                    None => (
+                        Head { at: time, used: taken.saturating_sub(change(message)?), held: Decimal::ZERO },
+                        true,
+                    ),
                 };
-                let fresh = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: 0 };
-                periods.entry(index).or_insert(fresh).change(at, head.taken());
+                let mut touched = Touched { head: before, pieces: Vec::new() };
+                if is_first {
+                    touched.pieces.push(Piece::new(time, before.taken(), taken));
+                }
+                entry.insert(touched)
             }
+        };
+        let opening = touched.head.taken();
+        touched.head = head;
+        // A policy that changes takes nothing.
+        if opening == taken {
+            return Ok(());
         }
-        self.heads.insert(account, head);
+        match touched.pieces.last_mut() {
+            Some(piece) if time - piece.minute < Period::Minute.length() => {
+                piece.taken.change(time - piece.minute, taken);
+            }
+            _ => touched.pieces.push(Piece::new(time, opening, taken)),
+        }
         Ok(())
     }
+}
+
+/// The segments with what happened in some minutes, as they are written together with them.
+fn merged(
+    views: &Views<'_>,
+    account: Account,
+    pieces: &[Piece],
+    period: Period,
+) -> Result<Vec<(u64, Periods)>, ProjectionError> {
+    let mut segments: Vec<(u64, Periods)> = Vec::new();
+    for piece in pieces {
+        let (segment, index) = period.place(piece.minute);
+        if segments.last().is_none_or(|(last, _)| *last != segment) {
+            segments.push((segment, read_segment(views, period, segment, account)?));
+        }
+        let (_, periods) = segments.last_mut().expect("one was added just now");
+        let opening = piece.opening;
+        let fresh = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: 0 };
+        let minute = piece.minute - period.start(segment, index);
+        periods.entry(index).or_insert(fresh).go_on(minute, piece);
+    }
+    Ok(segments)
 }
 
 impl Projection for Usage {
@@ -226,18 +292,21 @@ impl Projection for Usage {
         touched.try_for_each(|touched| self.touch(views, self.now, touched))
     }
 
-    fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
-        for (account, head) in std::mem::take(&mut self.heads) {
+    fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
+        for (account, Touched { head, pieces }) in std::mem::take(&mut self.touched) {
             let message = storage::UsageHead {
                 at_ms: head.at,
                 used: number::write(head.used),
                 held: number::write(head.held),
             };
             batch.put_message(&head_key(account), &message);
-        }
-        for ((period, segment, account), periods) in std::mem::take(&mut self.segments) {
-            let periods = periods.into_iter().map(encode).collect();
-            batch.put_message(&segment_key(period, segment, account), &storage::UsageSegment { periods });
+            for period in Period::ALL {
+                for (segment, periods) in merged(views, account, &pieces, period)? {
+                    let periods = periods.into_iter().map(encode).collect();
+                    let key = segment_key(period, segment, account);
+                    batch.put_message(&key, &storage::UsageSegment { periods });
+                }
+            }
         }
         for period in Period::ALL {
             let oldest = period.oldest(self.now);
@@ -298,7 +367,7 @@ fn read_segment(
     period: Period,
     segment: u64,
     account: Account,
-) -> Result<BTreeMap<u32, Taken>, ProjectionError> {
+) -> Result<Periods, ProjectionError> {
     let segment = views.message::<storage::UsageSegment>(&segment_key(period, segment, account))?;
     segment.iter().flat_map(|segment| &segment.periods).map(decode).collect()
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Applied;
+use super::fresh::Fresh;
 use crate::codec::Corrupt;
 use crate::codec::block;
 use crate::codec::keys;
@@ -44,6 +45,13 @@ impl Applied {
             })?;
         }
         problem.map_or(Ok(page.events), |corrupt| Err(corrupt.into()))
+    }
+
+    /// Takes some of the newest log entries from the one whose events begin with a revision on, until they
+    /// have so many bytes: nothing when they were taken before, or are too many to be kept. They are in
+    /// the store, too.
+    pub fn take_fresh(&self, from: Revision, bytes: usize) -> Vec<Fresh> {
+        self.fresh.take(from, bytes)
     }
 
     /// Events up to here are not stored any more. That is at most what was let go of, and less until

@@ -9,6 +9,7 @@ mod acknowledged;
 pub mod digest;
 mod events;
 pub mod fault;
+pub mod fresh;
 pub mod identity;
 pub mod keyframe;
 pub mod log_store;

@@ -14,6 +14,7 @@ use std::sync::RwLockWriteGuard;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::TryStreamExt as _;
 use openraft::EntryPayload;
@@ -23,6 +24,8 @@ use openraft::storage::EntryResponder;
 use openraft::storage::RaftStateMachine;
 use tokio::sync::watch;
 
+use super::fresh::Fresh;
+use super::fresh::FreshEvents;
 use super::recovery;
 use super::recovery::Recovered;
 use super::recovery::RecoveryError;
@@ -37,6 +40,7 @@ use super::types::StoredMembership;
 use super::types::TypeConfig;
 use super::wire;
 use crate::codec::batch;
+use crate::codec::block;
 use crate::codec::event;
 use crate::codec::keys;
 use crate::codec::local;
@@ -57,8 +61,9 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 
-/// Rows are written at the latest when this many changes have come together.
-const CHANGES_PER_CHECKPOINT: usize = 50_000;
+/// Rows are written at the latest when this many changes have come together. Commands wait while they are
+/// written, so it is not many at a time.
+const CHANGES_PER_CHECKPOINT: usize = 10_000;
 
 /// How far the state has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,6 +93,8 @@ pub struct Applied {
     store: Arc<dyn StateStore>,
     current: RwLock<Recovered>,
     progress: watch::Sender<Progress>,
+    /// The newest events, for whoever folds them.
+    pub(super) fresh: FreshEvents,
     /// The newest snapshot of this run.
     snapshot: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
     /// Raised before a snapshot replaces everything, and after: odd in between.
@@ -112,6 +119,7 @@ impl Applied {
             store,
             current: RwLock::new(recovered),
             progress: watch::Sender::new(progress),
+            fresh: FreshEvents::default(),
             snapshot: Mutex::new(None),
             generation: AtomicU64::new(0),
             broken: Mutex::new(false),
@@ -265,6 +273,7 @@ impl Applied {
         assert!(Some(log_id) > current.last_applied, "entries are applied in order, each once");
         let mut batch = Batch::default();
         let mut outcomes = Vec::new();
+        let mut fresh = None;
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
@@ -280,7 +289,7 @@ impl Applied {
                 current.time = current.time.max(stamp.time);
                 stamp.time = current.time;
                 let applied = ledger::apply(&mut current.state, stamp, &requests);
-                put_events(&mut batch, &applied.events, &requests, log_id);
+                fresh = put_events(&mut batch, &applied.events, &requests, log_id);
                 outcomes = applied.outcomes;
             }
         }
@@ -290,6 +299,7 @@ impl Applied {
         }
         put_applied(&mut batch, &current);
         self.write(&mut broken, batch)?;
+        self.fresh.push(fresh);
         if current.state.changed_count() >= CHANGES_PER_CHECKPOINT {
             self.write_rows(&mut broken, &mut current)?;
         }
@@ -310,6 +320,7 @@ impl Applied {
         let mut broken = self.broken();
         *broken = true;
         self.generation.fetch_add(1, Ordering::SeqCst);
+        self.fresh.clear();
         self.store.install(received)?;
         if planted(Bug::SnapshotWithoutRequests) {
             let mut batch = Batch::default();
@@ -386,13 +397,13 @@ fn progress_of(current: &Recovered) -> Progress {
     }
 }
 
-fn put_events(batch: &mut Batch, events: &[Event], requests: &[Request], log_id: LogId) {
-    let Some(first) = events.first() else {
-        return;
-    };
+fn put_events(batch: &mut Batch, events: &[Event], requests: &[Request], log_id: LogId) -> Option<Fresh> {
+    let first = events.first()?.revision;
     let position = event::Position { term: log_id.leader_id.term, index: log_id.index };
-    let block = storage::EventBlock { events: event::encode_entry(events, requests, position) };
-    batch.put(Space::Events, keys::block(first.revision), local::framed(&block));
+    let events = event::encode_entry(events, requests, position);
+    let block = Bytes::from(block::encode(&events));
+    batch.put(Space::Events, keys::block(first), block.clone());
+    Some(Fresh { first, block, events })
 }
 
 fn put_applied(batch: &mut Batch, current: &Recovered) {

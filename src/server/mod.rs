@@ -321,7 +321,8 @@ const SERVICES: [&str; 6] = [
 
 /// Says SERVING while there is a leader to decide commands.
 async fn report_health(raft: Raft, reporter: HealthReporter) {
-    let mut metrics = raft.metrics();
+    // Not those that change with every entry.
+    let mut metrics = raft.server_metrics();
     let mut told = None;
     loop {
         let led = metrics.borrow_watched().current_leader.is_some();
@@ -344,7 +345,8 @@ async fn report_health(raft: Raft, reporter: HealthReporter) {
 
 /// Completes when the consensus engine has met a fault.
 async fn broken(raft: &Raft) -> String {
-    let mut metrics = raft.metrics();
+    // Not those that change with every entry: this one is woken by what changes seldom, and by the end.
+    let mut metrics = raft.server_metrics();
     loop {
         if let Some(fatal) = fatal(raft) {
             return fatal;

@@ -163,7 +163,7 @@ fn change_an_event(store: &dyn quorate::store::StateStore, batch: &mut Batch) {
         store.last(Space::Events, &keys::block(0), &keys::block(4)).expect("read").expect("a block");
     let mut events = block::decode(&value).expect("a block");
     events[0].actor = "mallory".to_owned();
-    batch.put(Space::Events, key.to_vec(), block::encode(events));
+    batch.put(Space::Events, key.to_vec(), block::encode(&events));
 }
 
 #[tokio::test(flavor = "multi_thread")]

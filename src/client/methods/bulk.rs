@@ -1,11 +1,15 @@
 //! Many commands in one call, and commands for as long as a stream is open.
 
+use bytes::Bytes;
 use futures_util::Stream;
+use prost::Message as _;
 use tonic::Status;
 use tonic::Streaming;
+use tonic::codegen::http::uri::PathAndQuery;
 use uuid::Uuid;
 
 use super::call;
+use super::encoded;
 use crate::client::Client;
 use crate::client::ClientError;
 use crate::client::identity::number_commands;
@@ -35,7 +39,20 @@ impl Client {
         } else {
             number_commands(request_id, 0, &mut message.commands);
         }
-        call!(self, Repeat::Command(request_id), ledger.batch, message)
+        self.batch_encoded(request_id, message.encode_to_vec().into()).await
+    }
+
+    /// [`Client::batch`] for a message that is encoded already: a `BatchRequest` that is no question, with
+    /// a request id wherever one belongs. `request_id` is the one that an unknown outcome is told with.
+    pub async fn batch_encoded(
+        &self,
+        request_id: Uuid,
+        message: Bytes,
+    ) -> Result<BatchResponse, ClientError> {
+        // Thousands of commands are encoded once and not for each try.
+        let path = PathAndQuery::from_static("/quorate.v1.Ledger/Batch");
+        let send = |channel, request| encoded::unary(channel, path.clone(), request);
+        self.call(Repeat::Command(request_id), message, send).await
     }
 
     /// Opens a stream of commands to one node. Each command carries its own request id.

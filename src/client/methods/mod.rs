@@ -9,6 +9,7 @@
 
 mod bulk;
 mod cluster;
+mod encoded;
 mod ledger;
 mod quotas;
 mod reads;

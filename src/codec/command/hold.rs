@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
-
 use super::encode_labels;
 use super::labels;
-use super::name;
-use super::path;
 use crate::codec::number;
 use crate::ledger::Command;
 use crate::ledger::Malformed;
+use crate::ledger::Name;
+use crate::ledger::Path;
 use crate::ledger::command::Commit;
 use crate::ledger::command::HoldAmount;
 use crate::ledger::command::Line;
@@ -34,12 +32,13 @@ pub(super) fn reserve(message: v1::ReserveRequest) -> Result<Command, Malformed>
         let field = |name: &str| format!("lines[{position}].{name}");
         let minimum = match line.minimum.as_str() {
             "" => None,
-            text => Some(number::parse(&field("minimum"), text)?),
+            text => Some(number::parse_of(|| field("minimum"), text)?),
         };
         Ok(Line {
-            scope: path(&field("scope"), &line.scope)?,
-            resource: name(&field("resource"), &line.resource)?,
-            amount: number::parse(&field("amount"), &line.amount)?,
+            scope: Path::parse(&line.scope).map_err(|error| Malformed::new(field("scope"), error))?,
+            resource: Name::parse(&line.resource)
+                .map_err(|error| Malformed::new(field("resource"), error))?,
+            amount: number::parse_of(|| field("amount"), &line.amount)?,
             minimum,
             if_sequence: line.if_sequence,
         })
@@ -52,8 +51,8 @@ pub(super) fn reserve(message: v1::ReserveRequest) -> Result<Command, Malformed>
 
 pub(super) fn encode_reserve(command: &Reserve) -> v1::ReserveRequest {
     let lines = command.lines().iter().map(|line| v1::Line {
-        scope: line.scope.to_string(),
-        resource: line.resource.to_string(),
+        scope: line.scope.as_str().to_owned(),
+        resource: line.resource.as_str().to_owned(),
         amount: number::write(line.amount),
         if_sequence: line.if_sequence,
         minimum: line.minimum.map(number::write).unwrap_or_default(),
@@ -142,11 +141,11 @@ pub(super) fn encode_resize(command: &Resize) -> v1::ResizeRequest {
 fn lines(messages: &[v1::HoldAmount]) -> Result<Vec<HoldAmount>, Malformed> {
     let line = |(position, line): (usize, &v1::HoldAmount)| {
         let field = |name: &str| format!("lines[{position}].{name}");
-        let amount: Decimal = number::parse(&field("amount"), &line.amount)?;
         Ok(HoldAmount {
-            scope: path(&field("scope"), &line.scope)?,
-            resource: name(&field("resource"), &line.resource)?,
-            amount,
+            scope: Path::parse(&line.scope).map_err(|error| Malformed::new(field("scope"), error))?,
+            resource: Name::parse(&line.resource)
+                .map_err(|error| Malformed::new(field("resource"), error))?,
+            amount: number::parse_of(|| field("amount"), &line.amount)?,
         })
     };
     messages.iter().enumerate().map(line).collect()
@@ -154,8 +153,8 @@ fn lines(messages: &[v1::HoldAmount]) -> Result<Vec<HoldAmount>, Malformed> {
 
 fn encode_lines(lines: &[HoldAmount]) -> Vec<v1::HoldAmount> {
     let line = |line: &HoldAmount| v1::HoldAmount {
-        scope: line.scope.to_string(),
-        resource: line.resource.to_string(),
+        scope: line.scope.as_str().to_owned(),
+        resource: line.resource.as_str().to_owned(),
         amount: number::write(line.amount),
     };
     lines.iter().map(line).collect()

@@ -115,9 +115,9 @@ fn decode_reserved(
 fn encode_line(line: &EventLine) -> v1::EventLine {
     v1::EventLine {
         scope_id: line.scope.0,
-        scope: line.path.to_string(),
+        scope: line.path.as_str().to_owned(),
         resource_id: line.resource.0,
-        resource: line.name.to_string(),
+        resource: line.name.as_str().to_owned(),
         held: line.held.to_string(),
         used: line.used.to_string(),
     }

@@ -214,9 +214,9 @@ fn encode_touched(touched: &Touched) -> v1::Touched {
     let clock = |clock: Option<_>| clock.map(|clock| encode_clock(clock, None));
     v1::Touched {
         scope_id: touched.scope.0,
-        scope: touched.path.to_string(),
+        scope: touched.path.as_str().to_owned(),
         resource_id: touched.resource.0,
-        resource: touched.name.to_string(),
+        resource: touched.name.as_str().to_owned(),
         used: touched.used.to_string(),
         held: touched.held.to_string(),
         sequence: touched.sequence,

@@ -17,7 +17,7 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(batch::encode(&stamp, &requests), encoded, "equal batches have equal bytes");
     seen::understood("batch", &encoded);
     for request in &requests {
-        assert!(batch::size(request) <= encoded.len(), "a request is larger than its batch");
+        assert!(batch::encoded(request).len() <= encoded.len(), "a request is larger than its batch");
         let alone = batch::decode_request(batch::encode_request(request)).expect("a request");
         assert_eq!(alone, *request, "a request means something else on its own");
         assert_eq!(batch::fingerprint(&alone.command), batch::fingerprint(&request.command));
