@@ -61,6 +61,7 @@ use self::retention::Retention;
 pub use self::view::Read;
 pub use self::view::View;
 use crate::clock::Clock;
+use crate::codec::batch;
 use crate::codec::note::NoteSigner;
 use crate::ledger;
 use crate::ledger::LogTime;
@@ -254,7 +255,7 @@ impl Node {
         look: impl FnOnce(&State, &ledger::Applied, Revision) -> T,
     ) -> Result<T, Error> {
         // What it could not do is no answer to what it would do.
-        propose::check_size(&request.clone().into())?;
+        propose::check_size(&batch::encoded(request))?;
         let time = self.linearize(deadline).await?;
         // While one is looked at nothing is applied on this node: they take turns, so that entries
         // come in between.
@@ -280,13 +281,12 @@ impl Node {
     pub async fn decide_all(&self, requests: Vec<Request>, deadline: Instant) -> Vec<Result<Outcome, Error>> {
         let requests: Vec<Prepared> = requests.into_iter().map(Prepared::from).collect();
         let refused: Vec<Option<Error>> =
-            requests.iter().map(|request| propose::check_size(request).err()).collect();
+            requests.iter().map(|request| propose::check_size(&request.bytes).err()).collect();
         let possible = requests.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
         let mut left: VecDeque<Arc<Prepared>> = possible.map(|(request, _)| Arc::new(request)).collect();
         let mut outcomes = Vec::with_capacity(left.len());
         let mut retry = Retry::until(deadline);
-        // How many of them were sent before and may have been decided then.
-        let mut tried = 0;
+        let mut attempts = propose::Attempts::default();
         let undecided = loop {
             if left.is_empty() {
                 break None;
@@ -297,19 +297,15 @@ impl Node {
             let propose::Decided { outcomes: decided, error } =
                 self.proposals.propose(group, deadline, false).await;
             left.drain(..decided.len());
-            let before = tried;
-            tried = tried.max(sent) - decided.len();
+            let before = attempts.count();
+            let error = attempts.after(sent, decided.len(), error);
             outcomes.extend(decided.into_iter().enumerate().map(|(position, result)| match result {
                 Err(refused) if position < before => Err(refused.after_an_attempt()),
                 result => result,
             }));
             match error {
                 None => retry = Retry::until(deadline),
-                Some(mut error) => {
-                    if tried > 0 && error.kind == ErrorKind::Overloaded {
-                        // Only the last attempt was not made: what came of those before is not known.
-                        error = error.after_an_attempt();
-                    }
+                Some(error) => {
                     if let Err(error) = retry.pause(error, &*self.parts.rng).await {
                         break Some(error);
                     }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 
 pub(super) use self::gather::run;
+pub(super) use self::queue::Attempts;
 pub(super) use self::queue::Decided;
 use self::queue::Pending;
 pub(super) use self::queue::Prepared;

@@ -155,7 +155,7 @@ pub(in crate::node) fn queue() -> (Queue, mpsc::UnboundedReceiver<Pending>) {
 #[derive(Debug)]
 pub(in crate::node) struct Prepared {
     pub request: Request,
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::node) bytes: Vec<u8>,
 }
 
 impl From<Request> for Prepared {
@@ -165,8 +165,8 @@ impl From<Request> for Prepared {
 }
 
 /// Refuses a command that no log entry has room for.
-pub(in crate::node) fn check_size(prepared: &Prepared) -> Result<(), Error> {
-    match prepared.bytes.len() {
+pub(in crate::node) fn check_size(request: &[u8]) -> Result<(), Error> {
+    match request.len() {
         size if size <= MAX_COMMAND_BYTES => Ok(()),
         size => Err(Error::new(
             ErrorKind::Invalid,
@@ -175,6 +175,36 @@ pub(in crate::node) fn check_size(prepared: &Prepared) -> Result<(), Error> {
                  so divide it into several"
             ),
         )),
+    }
+}
+
+/// How many commands at the front of those that are left were sent before, and may have been decided then.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Attempts(usize);
+
+impl Attempts {
+    /// How many there are.
+    pub(in crate::node) fn count(&self) -> usize {
+        self.0
+    }
+
+    /// Takes in what became of so many commands; returns why the others have no outcome.
+    pub(in crate::node) fn after(
+        &mut self,
+        sent: usize,
+        decided: usize,
+        error: Option<Error>,
+    ) -> Option<Error> {
+        match error {
+            // That was no attempt. What came of those before is not known: they are worth another one.
+            Some(error) if error.kind == ErrorKind::Overloaded => {
+                Some(if self.0 > 0 { error.after_an_attempt() } else { error })
+            }
+            error => {
+                self.0 = self.0.max(sent) - decided;
+                error
+            }
+        }
     }
 }
 

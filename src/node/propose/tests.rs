@@ -209,6 +209,23 @@ fn a_group_is_admitted_as_a_whole_or_not_at_all_by_number_and_by_bytes() {
     assert_eq!(kind(queue.admit(&alice, 1, most_bytes + 1)), Some(ErrorKind::Invalid));
 }
 
+#[test]
+fn what_was_not_admitted_was_not_tried_and_is_told_at_once() {
+    let overloaded = || Some(Error::new(ErrorKind::Overloaded, "full"));
+    let lost = || Some(Error::unavailable("no answer"));
+    let kind = |error: Option<Error>| error.map(|error| error.kind);
+    let mut attempts = Attempts::default();
+    assert_eq!(kind(attempts.after(5, 0, overloaded())), Some(ErrorKind::Overloaded));
+    assert_eq!(attempts.count(), 0);
+    // Two of five are decided; of the others nobody knows, however full it is afterwards.
+    assert_eq!(kind(attempts.after(5, 2, lost())), Some(ErrorKind::Unavailable));
+    assert_eq!(attempts.count(), 3);
+    assert_eq!(kind(attempts.after(3, 0, overloaded())), Some(ErrorKind::Unavailable));
+    assert_eq!(attempts.count(), 3);
+    assert_eq!(kind(attempts.after(3, 3, None)), None);
+    assert_eq!(kind(attempts.after(4, 0, overloaded())), Some(ErrorKind::Overloaded));
+}
+
 /// A group of so many commands of an actor; the first has this number.
 fn group_by(actor: &str, first: u64, commands: u64) -> Pending {
     let prepared = |number| {
@@ -244,8 +261,8 @@ fn who_sends_little_does_not_wait_for_who_sends_much() {
 
 #[test]
 fn a_command_larger_than_a_log_entry_may_be_is_refused() {
-    assert_eq!(check_size(&request(1, MAX_COMMAND_BYTES - 1_000).into()), Ok(()));
-    let error = check_size(&request(1, MAX_COMMAND_BYTES).into()).expect_err("it is too large");
+    assert_eq!(check_size(&batch::encoded(&request(1, MAX_COMMAND_BYTES - 1_000))), Ok(()));
+    let error = check_size(&batch::encoded(&request(1, MAX_COMMAND_BYTES))).expect_err("it is too large");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.problem.contains("4194304"), "{error}");
 }
