@@ -8,6 +8,7 @@ use super::export::Form;
 use super::replay::Replay;
 use super::verify::Report;
 use super::verify::verify;
+use crate::codec::block;
 use crate::codec::command;
 use crate::codec::command::Message;
 use crate::codec::digest::StateDigest;
@@ -61,9 +62,12 @@ impl Ledger {
             command,
         };
         let requests: Vec<_> = commands.into_iter().enumerate().map(request).collect();
-        let applied = ledger::apply(&mut self.state, time, &requests);
+        let entry = crate::codec::batch::encode(&time.into(), &requests);
+        let entry = crate::codec::batch::decode(&entry).expect("what was encoded");
+        let applied = ledger::apply(&mut self.state, entry.stamp, &requests);
         let position = Position { term: 1, index: self.index };
-        self.events.extend(event::encode_entry(&applied.events, &requests, position));
+        let block = event::write_entry(&applied.events, &requests, &entry.commands, position);
+        self.events.extend(block::decode(&block).expect("what was written"));
         self.states.push((self.state.revision(), self.state.time(), StateDigest::of(&self.state)));
     }
 

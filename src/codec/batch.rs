@@ -12,6 +12,7 @@ use super::Corrupt;
 use super::array;
 use super::command;
 use super::command::Logged;
+use super::fields::Fields;
 use super::required;
 use crate::ledger::Command;
 use crate::ledger::Fingerprint;
@@ -20,6 +21,7 @@ use crate::ledger::RequestId;
 use crate::ledger::apply::RefusedClock;
 use crate::ledger::apply::Stamp;
 use crate::proto::storage::v1 as storage;
+use crate::proto::v1;
 
 const WHAT: &str = "a batch of the log";
 
@@ -51,11 +53,9 @@ pub fn encode_request(request: &Request) -> storage::Request {
 
 /// A request from its message.
 pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
-    let id = RequestId::from_bytes(array(&message.request_id, WHAT, "request_id")?)
-        .map_err(|problem| Corrupt::new(WHAT, problem))?;
     let command = required(message.command, WHAT, "the command")?;
     Ok(Request {
-        id,
+        id: request_id(&message.request_id)?,
         fingerprint: array(&message.fingerprint, WHAT, "fingerprint")?,
         actor: Arc::from(message.actor),
         reason: Arc::from(message.reason),
@@ -96,11 +96,76 @@ pub fn encode(stamp: &Stamp, requests: &[Request]) -> Vec<u8> {
     join(stamp, requests.iter().map(Vec::as_slice))
 }
 
-/// The stamp and the requests of a log entry.
-pub fn decode(bytes: &[u8]) -> Result<(Stamp, Vec<Request>), Corrupt> {
-    let batch = storage::Batch::decode(bytes).map_err(|error| Corrupt::new(WHAT, error))?;
-    let node = batch.refused_node;
-    let refused = batch.refused_clock_ms.map(|clock| RefusedClock { clock, node });
-    let requests = batch.requests.into_iter().map(decode_request).collect::<Result<_, _>>()?;
-    Ok((Stamp { time: batch.log_time_ms, refused }, requests))
+/// What a log entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// What the leader says about time.
+    pub stamp: Stamp,
+    /// What is asked, in order.
+    pub requests: Vec<Request>,
+    /// The command of each as it stands there, a `BatchCommand`; nothing of an atomic batch, which has many.
+    pub commands: Vec<&'a [u8]>,
+}
+
+/// What a log entry says.
+pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Corrupt> {
+    let mut stamp = Stamp::from(0);
+    let (mut refused_clock, mut refused_node) = (None, 0);
+    let (mut requests, mut commands) = (Vec::new(), Vec::new());
+    let mut fields = Fields::new(WHAT, bytes);
+    while let Some(field) = fields.next() {
+        match field? {
+            (1, value) => stamp.time = fields.number(value)?,
+            (2, value) => {
+                let (request, command) = decode_encoded(fields.bytes(value)?)?;
+                requests.push(request);
+                commands.push(command);
+            }
+            (3, value) => refused_clock = Some(fields.number(value)?),
+            (4, value) => refused_node = fields.number(value)?,
+            _ => {}
+        }
+    }
+    stamp.refused = refused_clock.map(|clock| RefusedClock { clock, node: refused_node });
+    Ok(Decoded { stamp, requests, commands })
+}
+
+/// A request with its command as it stands there.
+fn decode_encoded(bytes: &[u8]) -> Result<(Request, &[u8]), Corrupt> {
+    let (mut id, mut fingerprint): (&[u8], &[u8]) = (&[], &[]);
+    let (mut actor, mut reason) = ("", "");
+    let mut asked = None;
+    let mut command: &[u8] = &[];
+    let corrupt = |error: prost::DecodeError| Corrupt::new(WHAT, error);
+    let mut fields = Fields::new(WHAT, bytes);
+    while let Some(field) = fields.next() {
+        match field? {
+            (1, value) => id = fields.bytes(value)?,
+            (2, value) => fingerprint = fields.bytes(value)?,
+            (3, value) => actor = fields.text(value)?,
+            (4, value) => reason = fields.text(value)?,
+            (16, value) => {
+                command = fields.bytes(value)?;
+                asked = Some(Logged::One(v1::BatchCommand::decode(command).map_err(corrupt)?));
+            }
+            (17, value) => {
+                command = &[];
+                asked = Some(Logged::Batch(v1::BatchRequest::decode(fields.bytes(value)?).map_err(corrupt)?));
+            }
+            _ => {}
+        }
+    }
+    let asked = required(asked, WHAT, "the command")?;
+    let request = Request {
+        id: request_id(id)?,
+        fingerprint: array(fingerprint, WHAT, "fingerprint")?,
+        actor: Arc::from(actor),
+        reason: Arc::from(reason),
+        command: command::decode_logged(asked).map_err(Corrupt::from_malformed(WHAT))?,
+    };
+    Ok((request, command))
+}
+
+fn request_id(bytes: &[u8]) -> Result<RequestId, Corrupt> {
+    RequestId::from_bytes(array(bytes, WHAT, "request_id")?).map_err(|problem| Corrupt::new(WHAT, problem))
 }

@@ -6,6 +6,7 @@ use prost::encoding::decode_varint;
 use prost::encoding::encode_varint;
 
 use super::Corrupt;
+use super::fields::Writer;
 use super::keys::FORMAT;
 use super::local;
 use crate::proto::storage::v1 as storage;
@@ -16,16 +17,25 @@ const WHAT: &str = "an event block";
 /// Field 1 with a length: what stands before each event.
 const EVENT: u8 = 0x0A;
 
-/// The bytes of a block: an `EventBlock` with its format.
+/// About so many bytes an event has.
+const USUAL: usize = 400;
+
+/// The beginning of a block: an `EventBlock` with its format.
+pub(super) fn begin(events: usize) -> Vec<u8> {
+    let mut block = Vec::with_capacity(1 + events * USUAL);
+    block.push(FORMAT);
+    block
+}
+
+/// Adds an event to a block: what `write` writes.
+pub(super) fn add(block: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
+    Writer(block).message(1, write);
+}
+
+/// The bytes of a block.
 pub fn encode(events: &[v1::Event]) -> Vec<u8> {
-    let mut block = vec![FORMAT];
-    // One after the other: to know the length of them all, each would be gone through once more.
-    let mut encoded = Vec::new();
-    for event in events {
-        encoded.clear();
-        event.encode_raw(&mut encoded);
-        push(&encoded, &mut block);
-    }
+    let mut block = begin(events.len());
+    events.iter().for_each(|event| add(&mut block, |bytes| event.encode_raw(bytes.0)));
     block
 }
 

@@ -13,6 +13,7 @@ pub mod block;
 pub mod command;
 pub mod digest;
 pub mod event;
+mod fields;
 mod hold;
 pub mod keys;
 pub mod local;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use prost::Message as _;
 use rust_decimal::Decimal;
 
 use super::batch;
@@ -10,6 +11,7 @@ use super::command;
 use super::command::Message;
 use super::event;
 use super::event::Position;
+use super::fields::Writer;
 use super::rejection;
 use super::rows;
 use super::verdict;
@@ -297,7 +299,14 @@ fn requests_come_out_of_the_log_as_they_went_in() {
     for refused in [None, Some(RefusedClock { clock: 0, node: 3 })] {
         let stamp = Stamp { time: 17, refused };
         let bytes = batch::encode(&stamp, &requests);
-        assert_eq!(batch::decode(&bytes), Ok((stamp, requests.clone())));
+        let decoded = batch::decode(&bytes).expect("what was encoded");
+        assert_eq!((decoded.stamp, &decoded.requests), (stamp, &requests));
+        for (request, command) in requests.iter().zip(decoded.commands) {
+            match command::encode_logged(&request.command) {
+                command::Logged::One(message) => assert_eq!(command, message.encode_to_vec()),
+                command::Logged::Batch(_) => assert!(command.is_empty()),
+            }
+        }
     }
 }
 
@@ -711,7 +720,12 @@ fn events_come_back_as_they_were() {
                 body: body.clone(),
                 touched: vec![touched.clone()],
             };
-            let message = event::encode(&event, Position { term: 1, index: 2 });
+            let position = Position { term: 1, index: 2 };
+            let message = event::encode(&event, position);
+            let mut written = Vec::new();
+            let asked = &mut event::Asked::Nothing;
+            event::write(&mut Writer(&mut written), &event, position, "", asked);
+            assert_eq!(written, message.encode_to_vec(), "{body:?}");
             assert_eq!(event::decode(message, &decimals), Ok(event));
         }
     }

@@ -77,8 +77,9 @@ impl RequestId {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl RequestId {
+    /// The text of the UUID.
+    pub fn text(self) -> [u8; 36] {
         let mut text = [b'-'; 36];
         let mut at = 0;
         for (position, byte) in self.0.to_be_bytes().into_iter().enumerate() {
@@ -89,7 +90,13 @@ impl fmt::Display for RequestId {
             text[at + 1] = HEX[usize::from(byte & 15)];
             at += 2;
         }
-        f.pad(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        text
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

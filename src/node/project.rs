@@ -24,7 +24,6 @@ use crate::projection::runner::Next;
 use crate::projection::runner::Progress;
 use crate::projection::runner::Runner;
 use crate::projection::views::Views;
-use crate::proto::v1;
 use crate::raft;
 use crate::raft::Applied;
 use crate::raft::Faults;
@@ -62,8 +61,8 @@ impl Journal for Stored {
         self.0.blocks(from, visit)
     }
 
-    fn fresh(&self, from: Revision, bytes: usize) -> Vec<(Bytes, Vec<v1::Event>)> {
-        self.0.take_fresh(from, bytes).into_iter().map(|entry| (entry.block, entry.events)).collect()
+    fn fresh(&self, from: Revision, bytes: usize) -> Vec<Bytes> {
+        self.0.take_fresh(from, bytes).into_iter().map(|entry| entry.block).collect()
     }
 
     fn write(&self, generation: u64, batch: Batch) -> Result<Written, StoreError> {

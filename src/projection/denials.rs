@@ -15,6 +15,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
+use crate::codec::event::view::Happened;
 use crate::codec::local;
 use crate::codec::tell;
 use crate::ledger::LogTime;
@@ -22,7 +23,6 @@ use crate::ledger::Path;
 use crate::ledger::Revision;
 use crate::proto::storage::v1 as storage;
 use crate::proto::v1;
-use crate::proto::v1::event::Body;
 use crate::proto::v1::rejection::Reason;
 use crate::store::StateStore;
 
@@ -138,10 +138,10 @@ impl Projection for Denials {
     }
 
     fn fold(&mut self, _: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let Some(Body::Rejected(rejected)) = &event.message.body else {
+        let Happened::Rejected(rejected) = event.view.happened()? else {
             return Ok(());
         };
-        let (last, time) = (event.message.revision, event.message.log_time_ms);
+        let (last, time) = (event.view.revision, event.view.time);
         for kind in rejected.rejection.iter().flat_map(kinds) {
             self.counts.entry((time / HOUR, kind)).or_default().add(Count { count: 1, last, time });
         }

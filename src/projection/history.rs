@@ -18,13 +18,13 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
+use crate::codec::event::view::Happened;
 use crate::codec::local;
 use crate::ledger::HoldId;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::ScopeId;
 use crate::proto::storage::v1 as storage;
-use crate::proto::v1::event::Body;
 use crate::store::StateStore;
 
 /// What it is.
@@ -70,20 +70,18 @@ fn job_of_key(hold: HoldId) -> Vec<u8> {
     [&[4], hold.to_be_bytes().as_slice()].concat()
 }
 
-/// The fold.
+/// The fold: what is not written yet.
 #[derive(Debug, Default)]
 pub struct History {
-    /// Revisions that are not written yet, by the prefix of their keys.
-    pending: BTreeMap<Vec<u8>, Vec<Revision>>,
-    /// Jobs of holds that are not written yet; nothing of those that are closed.
-    jobs: BTreeMap<HoldId, Option<String>>,
+    /// Revisions of quotas, by scope and resource; of holds; and of jobs.
+    quotas: BTreeMap<(u32, u32), Vec<Revision>>,
+    holds: BTreeMap<HoldId, Vec<Revision>>,
+    jobs: BTreeMap<Box<[u8]>, Vec<Revision>>,
+    /// Jobs of holds; nothing of those that are closed.
+    jobs_of: BTreeMap<HoldId, Option<Box<[u8]>>>,
 }
 
 impl History {
-    fn note(&mut self, prefix: Vec<u8>, revision: Revision) {
-        self.pending.entry(prefix).or_default().push(revision);
-    }
-
     fn note_hold(
         &mut self,
         views: &Views<'_>,
@@ -91,19 +89,25 @@ impl History {
         revision: Revision,
         is_closed: bool,
     ) -> Result<(), ProjectionError> {
-        self.note(hold_prefix(hold), revision);
-        let job = match self.jobs.get(&hold) {
-            Some(job) => job.clone().map(String::into_bytes),
-            None => views.get(&job_of_key(hold))?.map(|job| job.to_vec()),
+        self.holds.entry(hold).or_default().push(revision);
+        let job = match self.jobs_of.get(&hold) {
+            Some(job) => job.clone(),
+            None => views.get(&job_of_key(hold))?.map(|job| Box::from(&*job)),
         };
         if let Some(job) = job {
-            self.note(job_prefix(&job), revision);
+            self.jobs.entry(job).or_default().push(revision);
             if is_closed {
-                self.jobs.insert(hold, None);
+                self.jobs_of.insert(hold, None);
             }
         }
         Ok(())
     }
+}
+
+fn put(batch: &mut ViewBatch<'_>, prefix: &[u8], revisions: &[Revision]) {
+    let first = revisions.first().copied().unwrap_or_default();
+    let steps = revisions.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    batch.put_message(&key_at(prefix, first), &storage::Revisions { steps });
 }
 
 impl Projection for History {
@@ -117,39 +121,42 @@ impl Projection for History {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let revision = event.message.revision;
-        for touched in &event.message.touched {
-            self.note(quota_prefix(touched.scope_id, touched.resource_id), revision);
+        let revision = event.view.revision;
+        for touched in event.view.touched() {
+            let touched = touched?;
+            self.quotas.entry((touched.scope, touched.resource)).or_default().push(revision);
         }
-        match &event.message.body {
-            Some(Body::Reserved(reserved)) if !reserved.job.is_empty() => {
-                self.jobs.insert(revision, Some(reserved.job.clone()));
-                self.note(job_prefix(reserved.job.as_bytes()), revision);
+        match event.view.happened()? {
+            Happened::Reserved(reserved) if !reserved.job.is_empty() => {
+                let job: Box<[u8]> = reserved.job.as_bytes().into();
+                self.jobs.entry(job.clone()).or_default().push(revision);
+                self.jobs_of.insert(revision, Some(job));
             }
-            Some(Body::Committed(body)) => self.note_hold(views, body.hold_id, revision, false)?,
-            Some(Body::Released(body)) => {
-                self.note_hold(views, body.hold_id, revision, body.after.is_none())?;
+            Happened::Released(change) | Happened::Expired(change) => {
+                self.note_hold(views, change.hold, revision, change.after.is_none())?;
             }
-            Some(Body::Expired(body)) => {
-                self.note_hold(views, body.hold_id, revision, body.after.is_none())?;
+            Happened::Committed(change) | Happened::Resized(change) => {
+                self.note_hold(views, change.hold, revision, false)?;
             }
-            Some(Body::Renewed(body)) => self.note_hold(views, body.hold_id, revision, false)?,
-            Some(Body::Resized(body)) => self.note_hold(views, body.hold_id, revision, false)?,
+            Happened::Renewed(hold) => self.note_hold(views, hold, revision, false)?,
             _ => {}
         }
         Ok(())
     }
 
     fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
-        for (prefix, revisions) in std::mem::take(&mut self.pending) {
-            let first = revisions.first().copied().unwrap_or_default();
-            let steps = revisions.windows(2).map(|pair| pair[1] - pair[0]).collect();
-            let key = [prefix.as_slice(), &first.to_be_bytes()].concat();
-            batch.put_message(&key, &storage::Revisions { steps });
+        for ((scope, resource), revisions) in std::mem::take(&mut self.quotas) {
+            put(batch, &quota_prefix(scope, resource), &revisions);
         }
-        for (hold, job) in std::mem::take(&mut self.jobs) {
+        for (hold, revisions) in std::mem::take(&mut self.holds) {
+            put(batch, &hold_prefix(hold), &revisions);
+        }
+        for (job, revisions) in std::mem::take(&mut self.jobs) {
+            put(batch, &job_prefix(&job), &revisions);
+        }
+        for (hold, job) in std::mem::take(&mut self.jobs_of) {
             match job {
-                Some(job) => batch.put(&job_of_key(hold), job.into_bytes()),
+                Some(job) => batch.put(&job_of_key(hold), Vec::from(job)),
                 None => batch.delete(&job_of_key(hold)),
             }
         }

@@ -13,8 +13,10 @@
 //! In paths '/' is written as the byte 1: so the keys of everything below a scope follow its own.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rust_decimal::Decimal;
+use smallvec::SmallVec;
 
 use super::About;
 use super::Folded;
@@ -23,6 +25,9 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
+use crate::codec::event::view;
+use crate::codec::event::view::Happened;
+use crate::codec::event::view::View;
 use crate::codec::local;
 use crate::codec::number;
 use crate::ledger::HoldId;
@@ -32,7 +37,6 @@ use crate::ledger::ResourceKind;
 use crate::ledger::State;
 use crate::proto::storage::v1 as storage;
 use crate::proto::v1;
-use crate::proto::v1::event::Body;
 use crate::store::StateStore;
 
 /// What it is.
@@ -118,28 +122,82 @@ fn amounts_key(resource: u32, path: &str, (consumer, actor): (&str, &str)) -> Ve
     key
 }
 
+/// A live hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    /// Whose it is: who consumes it, or who reserved it where that is empty.
+    consumer: Box<str>,
+    actor: Box<str>,
+    lines: Lines,
+}
+
+type Lines = SmallVec<[HeldLine; 1]>;
+
+/// What a hold takes at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HeldLine {
+    scope: u32,
+    resource: u32,
+    amounts: Amounts,
+}
+
+impl HeldLine {
+    fn is_where(&self, other: &Self) -> bool {
+        (self.scope, self.resource) == (other.scope, other.resource)
+    }
+}
+
+impl From<view::Line<'_>> for HeldLine {
+    fn from(line: view::Line<'_>) -> Self {
+        let amounts = Amounts { used: line.used, held: line.held };
+        Self { scope: line.scope, resource: line.resource, amounts }
+    }
+}
+
+impl Held {
+    fn decode(message: storage::HeldBy) -> Result<Self, ProjectionError> {
+        let line = |line: &storage::HeldLine| {
+            let amounts = Amounts { used: decimal(&line.used)?, held: decimal(&line.held)? };
+            Ok(HeldLine { scope: line.scope_id, resource: line.resource_id, amounts })
+        };
+        let lines = message.lines.iter().map(line).collect::<Result<_, ProjectionError>>()?;
+        Ok(Self { consumer: message.consumer.into(), actor: message.actor.into(), lines })
+    }
+
+    fn encode(self) -> storage::HeldBy {
+        let line = |line: &HeldLine| storage::HeldLine {
+            scope_id: line.scope,
+            resource_id: line.resource,
+            held: number::write(line.amounts.held),
+            used: number::write(line.amounts.used),
+        };
+        let lines = self.lines.iter().map(line).collect();
+        storage::HeldBy { consumer: self.consumer.into(), actor: self.actor.into(), lines }
+    }
+}
+
 /// The fold.
 #[derive(Debug, Default)]
 pub struct Holders {
     /// What changed since the last write: live holds (`None` when closed), and sums by key.
-    holds: BTreeMap<HoldId, Option<storage::HeldBy>>,
+    holds: BTreeMap<HoldId, Option<Held>>,
     sums: BTreeMap<Vec<u8>, Amounts>,
     /// Whether what is consumed of a resource stays consumed, by its number.
     budgets: BTreeMap<u32, bool>,
 }
 
 impl Holders {
-    fn hold(&self, views: &Views<'_>, hold: HoldId) -> Result<Option<storage::HeldBy>, ProjectionError> {
+    fn hold(&self, views: &Views<'_>, hold: HoldId) -> Result<Option<Held>, ProjectionError> {
         match self.holds.get(&hold) {
             Some(pending) => Ok(pending.clone()),
-            None => views.message(&hold_key(hold)),
+            None => views.message(&hold_key(hold))?.map(Held::decode).transpose(),
         }
     }
 
     fn sum(&mut self, views: &Views<'_>, key: Vec<u8>) -> Result<&mut Amounts, ProjectionError> {
         Ok(match self.sums.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let written = views.message::<storage::HolderAmounts>(entry.key())?;
                 let written = written.as_ref().map(amounts).transpose()?;
                 entry.insert(written.unwrap_or_default())
@@ -150,34 +208,31 @@ impl Holders {
     fn add(
         &mut self,
         views: &Views<'_>,
-        event: &v1::Event,
-        held: &storage::HeldBy,
-        line: &storage::HeldLine,
+        path: &str,
+        held: &Held,
+        resource: u32,
         more: Amounts,
     ) -> Result<(), ProjectionError> {
-        if more.is_nothing() {
-            return Ok(());
+        if !more.is_nothing() {
+            let key = amounts_key(resource, path, (&held.consumer, &held.actor));
+            self.sum(views, key)?.add(more);
         }
-        let path = path_of(event, line.scope_id);
-        let path = path.ok_or_else(|| Corrupt::new(WHAT, "an event does not touch what it takes from"))?;
-        let key = amounts_key(line.resource_id, path, (&held.consumer, &held.actor));
-        self.sum(views, key)?.add(more);
         Ok(())
     }
 
     fn reserve(
         &mut self,
         views: &Views<'_>,
-        event: &v1::Event,
-        body: &v1::Reserved,
+        event: &View<'_>,
+        reserved: &view::Reserved<'_>,
     ) -> Result<(), ProjectionError> {
-        let held = storage::HeldBy {
-            consumer: body.consumer.clone(),
-            actor: event.actor.clone(),
-            lines: body.lines.iter().map(held_line).collect(),
-        };
-        for line in &held.lines {
-            self.add(views, event, &held, line, line_amounts(line)?)?;
+        let (consumer, actor) = (reserved.consumer.into(), event.actor.into());
+        let mut held = Held { consumer, actor, lines: Lines::new() };
+        for line in reserved.lines().iter() {
+            let line = line?;
+            let more = HeldLine::from(line);
+            self.add(views, line.path, &held, line.resource, more.amounts)?;
+            held.lines.push(more);
         }
         self.holds.insert(event.revision, Some(held));
         Ok(())
@@ -187,52 +242,56 @@ impl Holders {
     fn replace(
         &mut self,
         views: &Views<'_>,
-        event: &v1::Event,
-        hold: HoldId,
-        lines: Vec<storage::HeldLine>,
+        event: &View<'_>,
+        change: &view::Change<'_>,
+        lines: Lines,
     ) -> Result<(), ProjectionError> {
-        let held = self.hold(views, hold)?;
         // Made before the events that there are.
-        let Some(mut held) = held else {
+        let Some(mut held) = self.hold(views, change.hold)? else {
             return Ok(());
         };
         // Only what changes: the scopes of the other lines are not in the event.
+        let mut changes = Lines::new();
         for line in &held.lines {
-            let now = lines.iter().find(|now| same(now, line)).map(line_amounts).transpose()?;
-            let mut change = now.unwrap_or_default().minus(line_amounts(line)?);
+            let now = lines.iter().find(|now| now.is_where(line)).map(|now| now.amounts);
+            let mut amounts = now.unwrap_or_default().minus(line.amounts);
             // What was consumed of a budget stays so, whatever becomes of the hold.
-            if self.budgets.get(&line.resource_id).copied().unwrap_or(false) {
-                change.used = change.used.max(Decimal::ZERO);
+            if self.budgets.get(&line.resource).copied().unwrap_or(false) {
+                amounts.used = amounts.used.max(Decimal::ZERO);
             }
-            self.add(views, event, &held, line, change)?;
+            changes.push(HeldLine { amounts, ..*line });
         }
-        for line in lines.iter().filter(|line| !held.lines.iter().any(|before| same(before, line))) {
-            self.add(views, event, &held, line, line_amounts(line)?)?;
+        changes.extend(lines.iter().filter(|line| !held.lines.iter().any(|old| old.is_where(line))).copied());
+        for line in changes.iter().filter(|line| !line.amounts.is_nothing()) {
+            let path = path_of(event, change, line.scope)?;
+            let path =
+                path.ok_or_else(|| Corrupt::new(WHAT, "an event does not touch what it takes from"))?;
+            self.add(views, path, &held, line.resource, line.amounts)?;
         }
         let is_closed = lines.is_empty();
         held.lines = lines;
-        self.holds.insert(hold, (!is_closed).then_some(held));
+        self.holds.insert(change.hold, (!is_closed).then_some(held));
         Ok(())
     }
 
     fn commit(
         &mut self,
         views: &Views<'_>,
-        event: &v1::Event,
-        body: &v1::Committed,
+        event: &View<'_>,
+        change: &view::Change<'_>,
     ) -> Result<(), ProjectionError> {
-        let lines = match &body.after {
-            Some(after) => after.lines.iter().map(held_line).collect(),
+        let lines = match &change.after {
+            Some(_) => after_lines(change)?,
             None => {
-                let Some(held) = self.hold(views, body.hold_id)? else { return Ok(()) };
-                let all_used = held.lines.into_iter().map(|line| {
-                    let used = line_amounts(&line)?.taken();
-                    Ok(storage::HeldLine { used: number::write(used), held: "0".to_owned(), ..line })
-                });
-                all_used.collect::<Result<_, ProjectionError>>()?
+                let Some(held) = self.hold(views, change.hold)? else { return Ok(()) };
+                let used = |line: HeldLine| {
+                    let amounts = Amounts { used: line.amounts.taken(), held: Decimal::ZERO };
+                    HeldLine { amounts, ..line }
+                };
+                held.lines.into_iter().map(used).collect()
             }
         };
-        self.replace(views, event, body.hold_id, lines)
+        self.replace(views, event, change, lines)
     }
 
     /// Gives everything below a path that has moved its new keys.
@@ -263,46 +322,33 @@ impl Holders {
 
 /// Where a scope is now; it may have moved since a hold was made. What changes in a line need not change
 /// its scope, when another line of the hold changes the other way.
-fn path_of(event: &v1::Event, scope: u32) -> Option<&str> {
-    let after = match &event.body {
-        Some(Body::Committed(body)) => body.after.as_ref(),
-        Some(Body::Released(body)) => body.after.as_ref(),
-        Some(Body::Expired(body)) => body.after.as_ref(),
-        Some(Body::Resized(body)) => body.after.as_ref(),
-        _ => None,
-    };
-    let lines = match &event.body {
-        Some(Body::Reserved(body)) => body.lines.as_slice(),
-        _ => after.map_or(&[][..], |after| after.lines.as_slice()),
-    };
-    let touched = event.touched.iter().map(|touched| (touched.scope_id, touched.scope.as_str()));
-    let named = lines.iter().map(|line| (line.scope_id, line.scope.as_str()));
-    touched.chain(named).find(|(id, _)| *id == scope).map(|(_, path)| path)
-}
-
-fn same(one: &storage::HeldLine, other: &storage::HeldLine) -> bool {
-    (one.scope_id, one.resource_id) == (other.scope_id, other.resource_id)
-}
-
-fn held_line(line: &v1::EventLine) -> storage::HeldLine {
-    storage::HeldLine {
-        scope_id: line.scope_id,
-        resource_id: line.resource_id,
-        held: line.held.clone(),
-        used: line.used.clone(),
+fn path_of<'a>(
+    event: &View<'a>,
+    change: &view::Change<'a>,
+    scope: u32,
+) -> Result<Option<&'a str>, ProjectionError> {
+    for touched in event.touched() {
+        let touched = touched?;
+        if touched.scope == scope {
+            return Ok(Some(touched.path));
+        }
     }
+    for line in change.after.iter().flat_map(|after| after.iter()) {
+        let line = line?;
+        if line.scope == scope {
+            return Ok(Some(line.path));
+        }
+    }
+    Ok(None)
 }
 
-fn after_lines(after: Option<&v1::HoldAfter>) -> Vec<storage::HeldLine> {
-    after.into_iter().flat_map(|after| &after.lines).map(held_line).collect()
+fn after_lines(change: &view::Change<'_>) -> Result<Lines, ProjectionError> {
+    let lines = change.after.iter().flat_map(|after| after.iter());
+    Ok(lines.map(|line| line.map(HeldLine::from)).collect::<Result<_, _>>()?)
 }
 
 fn decimal(text: &str) -> Result<Decimal, ProjectionError> {
     Ok(number::parse("an amount", text).map_err(|error| Corrupt::new(WHAT, error))?)
-}
-
-fn line_amounts(line: &storage::HeldLine) -> Result<Amounts, ProjectionError> {
-    Ok(Amounts { used: decimal(&line.used)?, held: decimal(&line.held)? })
 }
 
 fn amounts(message: &storage::HolderAmounts) -> Result<Amounts, ProjectionError> {
@@ -332,33 +378,27 @@ impl Projection for Holders {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let message = event.message;
-        match &message.body {
-            Some(Body::ResourceRegistered(body)) => {
+        let event = &event.view;
+        match event.happened()? {
+            Happened::ResourceRegistered(body) => {
                 let kind = body.resource.as_ref().map(v1::Resource::kind);
                 self.budgets.insert(body.resource_id, kind == Some(v1::ResourceKind::Budget));
                 Ok(())
             }
-            Some(Body::ScopeMoved(body)) => self.relocate(views, &body.from, &body.to),
-            Some(Body::Reserved(body)) => self.reserve(views, message, body),
-            Some(Body::Committed(body)) => self.commit(views, message, body),
-            Some(Body::Released(body)) => {
-                self.replace(views, message, body.hold_id, after_lines(body.after.as_ref()))
+            Happened::ScopeMoved(body) => self.relocate(views, &body.from, &body.to),
+            Happened::Reserved(reserved) => self.reserve(views, event, &reserved),
+            Happened::Committed(change) => self.commit(views, event, &change),
+            Happened::Released(change) | Happened::Expired(change) | Happened::Resized(change) => {
+                self.replace(views, event, &change, after_lines(&change)?)
             }
-            Some(Body::Expired(body)) => {
-                self.replace(views, message, body.hold_id, after_lines(body.after.as_ref()))
-            }
-            Some(Body::Resized(body)) => {
-                self.replace(views, message, body.hold_id, after_lines(body.after.as_ref()))
-            }
-            _ => Ok(()),
+            Happened::Renewed(_) | Happened::Rejected(_) | Happened::Other => Ok(()),
         }
     }
 
     fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
         for (hold, held) in std::mem::take(&mut self.holds) {
             match held {
-                Some(held) => batch.put_message(&hold_key(hold), &held),
+                Some(held) => batch.put_message(&hold_key(hold), &held.encode()),
                 None => batch.delete(&hold_key(hold)),
             }
         }

@@ -33,8 +33,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::codec::Corrupt;
+use crate::codec::event::view::View;
 use crate::ledger::Revision;
-use crate::proto::v1;
 use crate::store::Batch;
 use crate::store::StateStore;
 use crate::store::StoreError;
@@ -70,7 +70,7 @@ pub struct Folded<'a> {
     /// As it is stored, which is what is proven.
     pub bytes: &'a [u8],
     /// What it says.
-    pub message: &'a v1::Event,
+    pub view: View<'a>,
 }
 
 /// A fold of the event stream.
@@ -125,9 +125,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Visits the event blocks from the one with an event on until `visit` returns false.
     fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError>;
 
-    /// Some of the newest events from a revision on, until they have so many bytes, if they need not be read:
-    /// each block with its events. They are given once.
-    fn fresh(&self, from: Revision, bytes: usize) -> Vec<(Bytes, Vec<v1::Event>)>;
+    /// The blocks of some of the newest events from a revision on, until they have so many bytes, if they
+    /// need not be read. They are given once.
+    fn fresh(&self, from: Revision, bytes: usize) -> Vec<Bytes>;
 
     /// Writes views made from a generation; see [`Written`].
     fn write(&self, generation: u64, batch: Batch) -> Result<Written, StoreError>;

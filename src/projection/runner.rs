@@ -19,6 +19,7 @@ use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
 use crate::codec::block;
+use crate::codec::event::view::View;
 use crate::ledger::Revision;
 use crate::store::Batch;
 
@@ -230,13 +231,7 @@ impl Runner {
         }
         let fresh = journal.fresh(from + 1, PAGE_BYTES);
         if !fresh.is_empty() {
-            return fresh.iter().try_for_each(|(block, messages)| {
-                let events = block::events(block)?;
-                let events = events.into_iter().zip(messages);
-                events
-                    .map(|(bytes, message)| Folded { bytes, message })
-                    .try_for_each(|event| fold(&mut here, &event))
-            });
+            return fresh.iter().try_for_each(|block| fold_block(&mut here, block));
         }
         // Not while they are visited: folding reads the store too.
         let (mut page, mut bytes) = (Vec::new(), 0);
@@ -293,14 +288,13 @@ impl Runner {
 
 fn fold_block(slots: &mut [(Views<'_>, &mut Slot)], block: &[u8]) -> Result<(), ProjectionError> {
     for bytes in block::events(block)? {
-        let message = block::event(bytes)?;
-        fold(slots, &Folded { bytes, message: &message })?;
+        fold(slots, &Folded { bytes, view: View::new(bytes)? })?;
     }
     Ok(())
 }
 
 fn fold(slots: &mut [(Views<'_>, &mut Slot)], event: &Folded<'_>) -> Result<(), ProjectionError> {
-    let revision = event.message.revision;
+    let revision = event.view.revision;
     for (views, slot) in slots {
         if revision <= slot.folded {
             continue;

@@ -37,6 +37,7 @@ use crate::projection::proofs::Tree;
 use crate::projection::runner::Next;
 use crate::projection::runner::Runner;
 use crate::projection::usage::Period;
+use crate::proto::v1;
 use crate::proto::v1::event::Body;
 use crate::store::Space;
 use crate::store::Store as _;
@@ -85,13 +86,16 @@ impl Source {
             }
         };
         let requests: Vec<_> = commands.into_iter().enumerate().map(request).collect();
-        let applied = ledger::apply(&mut self.state.lock().unwrap(), time, &requests);
-        let events = event::encode_entry(&applied.events, &requests, Position { term: 1, index });
-        let Some(first) = events.first() else { return };
+        let entry = crate::codec::batch::encode(&time.into(), &requests);
+        let entry = crate::codec::batch::decode(&entry).expect("what was encoded");
+        let applied = ledger::apply(&mut self.state.lock().unwrap(), entry.stamp, &requests);
+        let Some(first) = applied.events.first() else { return };
+        let position = Position { term: 1, index };
+        let block = event::write_entry(&applied.events, &requests, &entry.commands, position);
+        self.events.lock().unwrap().extend(block::decode(&block).expect("what was written"));
         let mut batch = Batch::default();
-        batch.put(Space::Events, keys::block(first.revision), block::encode(&events));
+        batch.put(Space::Events, keys::block(first.revision), block);
         self.store.write(batch).expect("written");
-        self.events.lock().unwrap().extend(events);
     }
 
     fn events(&self) -> Vec<v1::Event> {
@@ -110,7 +114,7 @@ impl Source {
 }
 
 impl Journal for Source {
-    fn fresh(&self, from: Revision, _: usize) -> Vec<(Bytes, Vec<v1::Event>)> {
+    fn fresh(&self, from: Revision, _: usize) -> Vec<Bytes> {
         // Sometimes what was made last need not be read.
         if !self.index.load(Ordering::SeqCst).is_multiple_of(3) {
             return Vec::new();
@@ -120,7 +124,7 @@ impl Journal for Source {
         let rest: Vec<_> = entries.skip_while(|entry| entry[0].revision != from).collect();
         // Only the newest are kept.
         let kept = if rest.len() > 100 { &[] } else { &rest[..] };
-        kept.iter().map(|entry| (block::encode(entry).into(), entry.to_vec())).collect()
+        kept.iter().map(|entry| block::encode(entry).into()).collect()
     }
 
     fn generation(&self) -> u64 {

@@ -22,6 +22,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
+use crate::codec::event::view;
 use crate::codec::number;
 use crate::ledger::LogTime;
 use crate::ledger::ResourceId;
@@ -29,7 +30,6 @@ use crate::ledger::ScopeId;
 use crate::planted::Bug;
 use crate::planted::planted;
 use crate::proto::storage::v1 as storage;
-use crate::proto::v1;
 use crate::store::StateStore;
 
 /// What it is.
@@ -214,21 +214,21 @@ impl Usage {
         &mut self,
         views: &Views<'_>,
         time: LogTime,
-        message: &v1::Touched,
+        now: &view::Touched<'_>,
     ) -> Result<(), ProjectionError> {
-        let account = (message.scope_id, message.resource_id);
-        let head = Head { at: time, used: decimal(&message.used)?, held: decimal(&message.held)? };
+        let account = (now.scope, now.resource);
+        let head = Head { at: time, used: now.used, held: now.held };
         let taken = head.taken();
         let touched = match self.touched.entry(account) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 // What came before the first event that there is follows from it.
+                let change = now.used_change.saturating_add(now.held_change);
                 let (before, is_first) = match read_head(views, account)? {
                     Some(before) => (before, false),
-                    None => (
-                        Head { at: time, used: taken.saturating_sub(change(message)?), held: Decimal::ZERO },
-                        true,
-                    ),
+                    None => {
+                        (Head { at: time, used: taken.saturating_sub(change), held: Decimal::ZERO }, true)
+                    }
                 };
                 let mut touched = Touched { head: before, pieces: Vec::new() };
                 if is_first {
@@ -286,10 +286,10 @@ impl Projection for Usage {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        self.now = event.message.log_time_ms;
+        self.now = event.view.time;
         let left_out = usize::from(planted(Bug::UsageMissesLevel));
-        let mut touched = event.message.touched.iter().skip(left_out);
-        touched.try_for_each(|touched| self.touch(views, self.now, touched))
+        let mut touched = event.view.touched().skip(left_out);
+        touched.try_for_each(|touched| self.touch(views, self.now, &touched?))
     }
 
     fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
@@ -344,15 +344,6 @@ fn decode(period: &storage::UsagePeriod) -> Result<(u32, Taken), ProjectionError
 
 fn decimal(text: &str) -> Result<Decimal, ProjectionError> {
     Ok(number::parse("an amount", text).map_err(|error| Corrupt::new(WHAT, error))?)
-}
-
-/// By how much an event changed what is taken.
-fn change(touched: &v1::Touched) -> Result<Decimal, ProjectionError> {
-    let changes = [&touched.used_change, &touched.held_change];
-    changes
-        .into_iter()
-        .filter(|change| !change.is_empty())
-        .try_fold(Decimal::ZERO, |sum, change| Ok(sum.saturating_add(decimal(change)?)))
 }
 
 fn read_head(views: &Views<'_>, account: Account) -> Result<Option<Head>, ProjectionError> {

@@ -1,5 +1,4 @@
-//! The newest events, handed from who applies entries to who folds events: they need not be read and
-//! decoded again.
+//! The newest events, handed from who applies entries to who folds events: they need not be read again.
 //!
 //! What nobody takes in time is forgotten; it is in the store.
 
@@ -10,7 +9,6 @@ use std::sync::MutexGuard;
 use bytes::Bytes;
 
 use crate::ledger::Revision;
-use crate::proto::v1;
 
 /// Blocks that take so many bytes together are kept, or one that is larger.
 const MAX_BYTES: usize = 4 << 20;
@@ -22,8 +20,6 @@ pub struct Fresh {
     pub first: Revision,
     /// As they are stored.
     pub block: Bytes,
-    /// What they say.
-    pub events: Vec<v1::Event>,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +86,7 @@ mod tests {
     use super::*;
 
     fn entry(first: Revision, bytes: usize) -> Option<Fresh> {
-        Some(Fresh { first, block: vec![0; bytes].into(), events: Vec::new() })
+        Some(Fresh { first, block: vec![0; bytes].into() })
     }
 
     fn revisions(taken: Vec<Fresh>) -> Vec<Revision> {

@@ -40,7 +40,6 @@ use super::types::StoredMembership;
 use super::types::TypeConfig;
 use super::wire;
 use crate::codec::batch;
-use crate::codec::block;
 use crate::codec::event;
 use crate::codec::keys;
 use crate::codec::local;
@@ -280,7 +279,7 @@ impl Applied {
                 current.membership = StoredMembership::new(Some(log_id), membership);
             }
             EntryPayload::Normal(payload) => {
-                let (mut stamp, requests) = batch::decode(&payload.0)?;
+                let batch::Decoded { mut stamp, requests, commands } = batch::decode(&payload.0)?;
                 #[cfg(feature = "planted-bugs")]
                 if planted(Bug::ExpiryByLocalClock) {
                     stamp.time = self.local_clock.get().expect("the server tells it").now_ms();
@@ -289,7 +288,7 @@ impl Applied {
                 current.time = current.time.max(stamp.time);
                 stamp.time = current.time;
                 let applied = ledger::apply(&mut current.state, stamp, &requests);
-                fresh = put_events(&mut batch, &applied.events, &requests, log_id);
+                fresh = put_events(&mut batch, &applied.events, &requests, &commands, log_id);
                 outcomes = applied.outcomes;
             }
         }
@@ -397,13 +396,18 @@ fn progress_of(current: &Recovered) -> Progress {
     }
 }
 
-fn put_events(batch: &mut Batch, events: &[Event], requests: &[Request], log_id: LogId) -> Option<Fresh> {
+fn put_events(
+    batch: &mut Batch,
+    events: &[Event],
+    requests: &[Request],
+    commands: &[&[u8]],
+    log_id: LogId,
+) -> Option<Fresh> {
     let first = events.first()?.revision;
     let position = event::Position { term: log_id.leader_id.term, index: log_id.index };
-    let events = event::encode_entry(events, requests, position);
-    let block = Bytes::from(block::encode(&events));
+    let block = Bytes::from(event::write_entry(events, requests, commands, position));
     batch.put(Space::Events, keys::block(first), block.clone());
-    Some(Fresh { first, block, events })
+    Some(Fresh { first, block })
 }
 
 fn put_applied(batch: &mut Batch, current: &Recovered) {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use quorate::client::new_request_id;
 use quorate::client::request_time_ms;
 use quorate::client::v1;
+use quorate::codec::batch;
 use quorate::codec::batch::fingerprint;
+use quorate::codec::block;
 use quorate::codec::digest::StateDigest;
 use quorate::codec::event;
 use quorate::codec::rejection;
@@ -56,6 +58,8 @@ fn right() -> Whole {
         let id = new_request_id();
         let request = request(id, command);
         let time = request_time_ms(id);
+        let logged = batch::encode(&time.into(), std::slice::from_ref(&request));
+        let commands = batch::decode(&logged).expect("what was encoded").commands;
         let mut applied = ledger::apply(&mut state, time, std::slice::from_ref(&request));
         let outcome = applied.outcomes.pop().expect("one outcome");
         let verdict = outcome.verdict.map(|grant| grant.what);
@@ -66,7 +70,9 @@ fn right() -> Whole {
         let answers = vec![Answer { after, told }, repeat];
         seen.insert(id, Seen { fingerprint: request.fingerprint, after, answers });
         ids.push(id);
-        entries.push(event::encode_entry(&applied.events, &[request], event::Position { term: 1, index }));
+        let position = event::Position { term: 1, index };
+        let block = event::write_entry(&applied.events, &[request], &commands, position);
+        entries.push(block::decode(&block).expect("what was written"));
     }
     Whole { ids, seen, entries, end: (state.revision(), StateDigest::of(&state).to_string()) }
 }

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 
 use quorate::client::v1;
 use quorate::client::v1::event::Body;
+use quorate::codec::batch;
+use quorate::codec::block;
 use quorate::codec::digest::StateDigest;
 use quorate::codec::event;
 use quorate::codec::rejection;
@@ -59,7 +61,10 @@ impl Witness {
         }
         let applied = ledger::apply(&mut self.state, stamp, &requests);
         let position = event::Position { term: first.raft_term, index: first.raft_index };
-        let again = event::encode_entry(&applied.events, &requests, position);
+        let logged = batch::encode(&stamp, &requests);
+        let commands = batch::decode(&logged).map_err(|corrupt| corrupt.to_string())?.commands;
+        let block = event::write_entry(&applied.events, &requests, &commands, position);
+        let again = block::decode(&block).map_err(|corrupt| corrupt.to_string())?;
         if again != entry {
             return Err(format!("the rules give {again:#?} and the cluster has {entry:#?}"));
         }

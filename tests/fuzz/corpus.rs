@@ -244,7 +244,7 @@ fn messages(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
 fn relayed(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     for bytes in each(sequences, |sequence| sequence.batches.clone()) {
-        let (_, requests) = batch::decode(&bytes).expect("a batch");
+        let requests = batch::decode(&bytes).expect("a batch").requests;
         let requests = requests.iter().map(batch::encode_request).collect();
         inputs.push(of_kind(0, peer::ForwardRequest { requests }.encode_to_vec()));
     }
@@ -295,7 +295,7 @@ fn commands(sequences: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     let mut seen = BTreeSet::new();
     for bytes in each(sequences, |sequence| sequence.batches.clone()) {
-        let (_, requests) = batch::decode(&bytes).expect("a batch");
+        let requests = batch::decode(&bytes).expect("a batch").requests;
         for command in requests.into_iter().map(|request| request.command) {
             if !seen.insert((command.name(), format!("{command:?}").len() / 20)) {
                 continue;

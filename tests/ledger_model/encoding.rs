@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use prost::Message as _;
 use quorate::codec::batch;
+use quorate::codec::block;
 use quorate::codec::event;
 use quorate::codec::rows;
 use quorate::codec::verdict;
@@ -17,13 +18,32 @@ use quorate::proto::v1;
 
 pub fn check_requests(stamp: Stamp, requests: &[Request]) -> Result<(), TestCaseError> {
     let encoded = batch::encode(&stamp, requests);
-    prop_assert_eq!(batch::decode(&encoded), Ok((stamp, requests.to_vec())));
+    let decoded = batch::decode(&encoded).expect("what was encoded can be decoded");
+    prop_assert_eq!((decoded.stamp, decoded.requests.as_slice()), (stamp, requests));
     Ok(())
 }
 
 pub fn check_verdict(verdict: &Verdict) -> Result<(), TestCaseError> {
     let decoded = verdict::decode(verdict::encode(verdict));
     prop_assert_eq!(decoded.as_ref(), Ok(verdict), "a verdict reads back differently");
+    Ok(())
+}
+
+/// The events of an entry are stored as their messages say.
+pub fn check_block(stamp: Stamp, requests: &[Request], events: &[Event]) -> Result<(), TestCaseError> {
+    let encoded = batch::encode(&stamp, requests);
+    let commands = batch::decode(&encoded).expect("what was encoded can be decoded").commands;
+    let position = event::Position { term: 1, index: 2 };
+    let stored = event::write_entry(events, requests, &commands, position);
+    let mut messages = block::decode(&stored).expect("a block was just written");
+    prop_assert_eq!(&block::encode(&messages), &stored, "events are not stored as messages are encoded");
+    for (message, event) in messages.iter_mut().zip(events) {
+        let mut decided = event::encode(event, position);
+        decided.reason.clone_from(&message.reason);
+        decided.command.clone_from(&message.command);
+        decided.batch.clone_from(&message.batch);
+        prop_assert_eq!(&*message, &decided, "an event is stored as another");
+    }
     Ok(())
 }
 

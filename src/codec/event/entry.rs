@@ -1,84 +1,20 @@
-//! The events of one log entry: with what was asked, so that whoever has them alone can decide all of
-//! it again.
-//!
-//! The first event of a request carries its command; of an atomic batch that took effect each event
-//! carries its own, since each command of a batch has one event.
+//! What was asked, from the events that it led to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Corrupt;
-use super::Position;
 use super::WHAT;
 use super::array;
-use super::encode;
 use crate::codec::batch::fingerprint_of;
 use crate::codec::command;
 use crate::codec::command::Logged;
-use crate::ledger::Cause;
-use crate::ledger::Event;
 use crate::ledger::Request;
 use crate::ledger::RequestId;
 use crate::ledger::apply::RefusedClock;
 use crate::ledger::apply::Stamp;
 use crate::proto::v1;
 use crate::proto::v1::event::Body as Message;
-
-/// The messages of the events that an entry led to. `requests` are those of the entry, in their
-/// order; not every one of them led to an event.
-pub fn encode_entry(events: &[Event], requests: &[Request], position: Position) -> Vec<v1::Event> {
-    let mut requests = requests.iter();
-    let mut commands = Commands::None;
-    let mut reason = "";
-    let message = |event: &Event| {
-        let mut message = encode(event, position);
-        let Cause::Request { id, .. } = &event.cause else {
-            return message;
-        };
-        if event.part.is_none_or(|part| part.index == 0) {
-            let request =
-                requests.find(|request| request.id == *id).expect("an event answers a request of its entry");
-            reason = &request.reason;
-            commands = Commands::of(request, event.part.is_some());
-        }
-        message.reason = reason.to_owned();
-        commands.attach(&mut message);
-        message
-    };
-    events.iter().map(message).collect()
-}
-
-/// The commands of a request whose events have not been encoded yet.
-enum Commands {
-    None,
-    One(Box<v1::BatchCommand>),
-    Whole(v1::BatchRequest),
-    Each(std::vec::IntoIter<v1::BatchCommand>),
-}
-
-impl Commands {
-    fn of(request: &Request, took_effect_in_parts: bool) -> Self {
-        match command::encode_logged(&request.command) {
-            Logged::One(command) => Self::One(Box::new(command)),
-            Logged::Batch(batch) if took_effect_in_parts => Self::Each(batch.commands.into_iter()),
-            Logged::Batch(batch) => Self::Whole(batch),
-        }
-    }
-
-    fn attach(&mut self, message: &mut v1::Event) {
-        match self {
-            Self::None => {}
-            Self::Each(commands) => {
-                message.command = Some(commands.next().expect("each command of a batch has one event"));
-            }
-            Self::One(_) | Self::Whole(_) => match std::mem::replace(self, Self::None) {
-                Self::One(command) => message.command = Some(*command),
-                Self::Whole(batch) => message.batch = Some(batch),
-                Self::None | Self::Each(_) => unreachable!("it was looked at just now"),
-            },
-        }
-    }
-}
 
 /// What led to events that stand at one position of the log: the stamp and the requests, without those
 /// that led to none. The commands are taken out of the events; each is what its fingerprint says.

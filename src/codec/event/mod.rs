@@ -5,7 +5,9 @@
 //! | `tree` | what happened to scopes, resources and templates |
 //! | `policy` | what happened to quotas |
 //! | `hold` | what happened to holds |
-//! | `entry` | the events of one log entry, with what was asked |
+//! | `write` | the events of one log entry, with what was asked, as they are stored |
+//! | `view` | events as they are stored, looked into |
+//! | `entry` | what was asked, from the events that it led to |
 //! | `filter`, `names` | which events a reader wants; what an event names |
 
 mod entry;
@@ -14,6 +16,8 @@ mod hold;
 mod names;
 mod policy;
 mod tree;
+pub mod view;
+mod write;
 
 use std::sync::Arc;
 
@@ -41,13 +45,17 @@ use crate::ledger::quota::Clocks;
 use crate::proto::v1;
 use crate::proto::v1::event::Body as Message;
 pub use entry::decode_entry;
-pub use entry::encode_entry;
 pub(super) use tree::decode_rules;
 pub(super) use tree::decode_template;
 pub(super) use tree::decode_versions;
 pub(super) use tree::encode_rules;
 pub(super) use tree::encode_template;
 pub(super) use tree::encode_versions;
+#[cfg(test)]
+pub(super) use write::Asked;
+#[cfg(test)]
+pub(super) use write::write;
+pub use write::write_entry;
 
 const WHAT: &str = "an event";
 

@@ -6,14 +6,14 @@ use super::seen;
 
 /// Decodes it as the state machine does.
 pub fn run(bytes: &[u8]) {
-    let (stamp, requests) = match batch::decode(bytes) {
+    let batch::Decoded { stamp, requests, .. } = match batch::decode(bytes) {
         Ok(decoded) => decoded,
         Err(corrupt) => return seen::note(seen::problem(&corrupt)),
     };
     let encoded = batch::encode(&stamp, &requests);
     let again = batch::decode(&encoded).expect("what was encoded can be decoded");
-    assert_eq!(again, (stamp, requests), "a batch means something else when it is encoded again");
-    let (stamp, requests) = again;
+    assert_eq!(again.stamp, stamp, "a batch means something else when it is encoded again");
+    assert_eq!(again.requests, requests, "a batch means something else when it is encoded again");
     assert_eq!(batch::encode(&stamp, &requests), encoded, "equal batches have equal bytes");
     seen::understood("batch", &encoded);
     for request in &requests {

@@ -155,7 +155,8 @@ impl Sequence {
 
     fn entry(&mut self, stamp: Stamp, requests: Vec<Request>) {
         let bytes = batch::encode(&stamp, &requests);
-        let (stamp, decoded) = batch::decode(&bytes).expect("what was encoded can be decoded");
+        let batch::Decoded { stamp, requests: decoded, .. } =
+            batch::decode(&bytes).expect("what was encoded can be decoded");
         assert_eq!(decoded, requests, "requests mean something else in the log");
         self.batches.push(bytes);
         let applied = apply(&mut self.state, stamp, &decoded);
