@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::Path;
 use std::path::PathBuf;
 
 use prost_types::DescriptorProto;
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .preserve_proto_field_names()
         .extern_path(FIELD_MASK, "crate::proto::FieldMask")
         .build(&reachable(&descriptors, ".quorate.v1.ExportRecord").into_iter().collect::<Vec<_>>())?;
+    read_numbers_at_once(&out.join("quorate.v1.serde.rs"))?;
 
     tonic_prost_build::configure()
         // The one well-known type that needs a JSON form.
@@ -57,6 +59,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".quorate.v1.ExportEventsResponse.block")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// What pbjson reads numbers with tries one form after the other, and makes up an error, with its text, for
+/// each that it is not: of an event that takes longer than all else.
+fn read_numbers_at_once(generated: &Path) -> Result<(), Box<dyn Error>> {
+    let text = std::fs::read_to_string(generated)?;
+    let (theirs, ours) = ("::pbjson::private::NumberDeserialize<", "crate::proto::Number<");
+    if !text.contains(theirs) {
+        return Err(format!("{} reads numbers in another way", generated.display()).into());
+    }
+    Ok(std::fs::write(generated, text.replace(theirs, ours))?)
 }
 
 /// A message, and all messages and enums that it has fields of, and they in turn.

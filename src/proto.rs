@@ -65,6 +65,45 @@ impl<'de> serde::Deserialize<'de> for FieldMask {
     }
 }
 
+/// A number in JSON: as it is, or as text, which those of 64 bits have to be.
+pub struct Number<T>(pub T);
+
+impl<'de, T> serde::Deserialize<'de> for Number<T>
+where
+    T: TryFrom<u64> + TryFrom<i64> + std::str::FromStr<Err: std::fmt::Display>,
+{
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberVisitor(std::marker::PhantomData))
+    }
+}
+
+struct NumberVisitor<T>(std::marker::PhantomData<T>);
+
+impl<T> serde::de::Visitor<'_> for NumberVisitor<T>
+where
+    T: TryFrom<u64> + TryFrom<i64> + std::str::FromStr<Err: std::fmt::Display>,
+{
+    type Value = Number<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a whole number, or one as text")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        let unexpected = serde::de::Unexpected::Unsigned(number);
+        T::try_from(number).map(Number).map_err(|_| E::invalid_value(unexpected, &self))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        let unexpected = serde::de::Unexpected::Signed(number);
+        T::try_from(number).map(Number).map_err(|_| E::invalid_value(unexpected, &self))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map(Number).map_err(E::custom)
+    }
+}
+
 /// What a node keeps on disk.
 pub mod storage {
     pub mod v1 {
@@ -76,5 +115,20 @@ pub mod storage {
 pub mod peer {
     pub mod v1 {
         tonic::include_proto!("quorate.peer.v1");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::v1;
+
+    #[test]
+    fn numbers_are_read_as_they_are_and_as_text() {
+        let read = |json: &str| serde_json::from_str::<v1::Part>(json).map_err(|error| error.to_string());
+        let part = v1::Part { index: 7, of: 4_294_967_295 };
+        assert_eq!(read(r#"{"index":7,"of":"4294967295"}"#), Ok(part));
+        for bad in ["-1", "4294967296", "\"4294967296\"", "\"\"", "\"seven\"", "7.5", "true", "null", "[7]"] {
+            assert!(read(&format!(r#"{{"index":{bad}}}"#)).is_err(), "{bad} was read");
+        }
     }
 }

@@ -9,11 +9,12 @@ use std::io::BufRead;
 use std::io::Read as _;
 use std::thread;
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use super::AuditError;
+use crate::codec::Corrupt;
 use crate::codec::block;
+use crate::codec::event::Recorded;
 use crate::codec::merkle;
 use crate::codec::merkle::Hash;
 use crate::proto::v1;
@@ -68,30 +69,40 @@ pub fn write_event(form: Form, event: &[u8], into: &mut Vec<u8>) -> io::Result<(
             let event = block::event(event).map_err(io::Error::from)?;
             write(form, &v1::ExportRecord { record: Some(Record::Event(event)), leaf_hash }, into)
         }
-        Form::Protobuf => {
-            let event = Some(Bytes::copy_from_slice(event));
-            EncodedRecord { event, leaf_hash }.encode_length_delimited(into).map_err(io::Error::other)
-        }
+        Form::Protobuf => EncodedRecord { event: Some(event.to_vec()), leaf_hash }
+            .encode_length_delimited(into)
+            .map_err(io::Error::other),
     }
 }
 
 /// An `ExportRecord` of an event that is left as it is: what is proven of it are its bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct EncodedRecord {
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    event: Option<Bytes>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    event: Option<Vec<u8>>,
     #[prost(bytes = "vec", tag = "4")]
     leaf_hash: Vec<u8>,
 }
 
 /// A record that was read.
 #[derive(Debug)]
-pub struct Parsed {
-    /// What it says.
-    pub record: Record,
-    /// Of an event: the hash of its encoding, which need not be the one it claims.
+pub enum Parsed {
+    /// The first.
+    Header(v1::ExportHeader),
+    /// One of those between.
+    Event(Exported),
+    /// The last.
+    Trailer(v1::ExportTrailer),
+}
+
+/// An event that was read.
+#[derive(Debug)]
+pub struct Exported {
+    /// What it is.
+    pub event: Recorded,
+    /// The hash of its bytes, which need not be the one it claims.
     pub leaf: Hash,
-    /// Of an event: the hash it claims.
+    /// The hash it claims.
     pub claimed: Vec<u8>,
 }
 
@@ -129,18 +140,28 @@ fn unreadable(form: Form, number: u64, problem: impl ToString) -> AuditError {
 
 fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
     let bad = |problem: String| unreadable(form, number, problem);
+    if form == Form::Protobuf {
+        let record = EncodedRecord::decode(bytes).map_err(|error| bad(error.to_string()))?;
+        if let Some(event) = record.event {
+            return exported(event, record.leaf_hash).map_err(|corrupt| bad(corrupt.to_string()));
+        }
+    }
     let message: v1::ExportRecord = match form {
         Form::Json => serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?,
         Form::Protobuf => v1::ExportRecord::decode(bytes).map_err(|error| bad(error.to_string()))?,
     };
-    let record = message.record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))?;
-    let leaf = match &record {
-        // Of what was understood, and not of the bytes that stand there: fields that this program does not
-        // know are then a change, since nobody has judged them.
-        Record::Event(event) => merkle::leaf(&event.encode_to_vec()),
-        Record::Header(_) | Record::Trailer(_) => Hash::default(),
-    };
-    Ok(Parsed { record, leaf, claimed: message.leaf_hash })
+    match message.record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))? {
+        Record::Header(header) => Ok(Parsed::Header(header)),
+        Record::Event(event) => {
+            exported(event.encode_to_vec(), message.leaf_hash).map_err(|corrupt| bad(corrupt.to_string()))
+        }
+        Record::Trailer(trailer) => Ok(Parsed::Trailer(trailer)),
+    }
+}
+
+fn exported(bytes: Vec<u8>, claimed: Vec<u8>) -> Result<Parsed, Corrupt> {
+    let leaf = merkle::leaf(&bytes);
+    Ok(Parsed::Event(Exported { event: Recorded::new(bytes)?, leaf, claimed }))
 }
 
 /// Cuts a file into chunks. Its form is seen by how it begins.

@@ -11,14 +11,21 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::AuditError;
+use crate::codec::batch;
+use crate::codec::block;
 use crate::codec::digest::StateDigest;
 use crate::codec::event;
 use crate::codec::event::Position;
+use crate::codec::event::Recorded;
 use crate::ledger;
+use crate::ledger::Request;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::State;
-use crate::proto::v1;
+
+/// What is wrong with an event of which only the bytes differ from what was decided.
+pub(super) const UNKNOWN: &str = "it has something in it that this program does not know, so that it cannot be judged: \
+                                  use a newer version";
 
 /// More events than one log entry leads to.
 const MOST_OF_AN_ENTRY: usize = 1 << 20;
@@ -29,27 +36,29 @@ const COMPARED_AT_ONCE: usize = 2_000;
 /// What was decided of one log entry, and what is recorded of it.
 #[derive(Debug)]
 pub struct Decided {
-    recorded: Vec<v1::Event>,
+    recorded: Vec<Recorded>,
+    requests: Vec<Request>,
     events: Vec<ledger::Event>,
     position: Position,
 }
 
 impl Decided {
-    /// Whether both are the same.
-    pub fn compare(mut self) -> Result<(), AuditError> {
-        // What was asked and why is not decided; who asked for what is as its fingerprint says.
-        self.recorded.iter_mut().for_each(|event| event.reason.clear());
+    /// Whether both are the same, byte for byte. Who asked for what and why is as the events say, or else
+    /// its fingerprint is another.
+    pub fn compare(self) -> Result<(), AuditError> {
+        let commands = batch::commands(&self.requests);
+        let decided = event::write_entry(&self.events, &self.requests, &commands, self.position);
+        let decided = block::events(&decided).expect("it was written just now");
         let mut recorded = self.recorded.iter();
-        for event in &self.events {
-            let decided = event::encode(event, self.position);
+        for (decided, event) in decided.into_iter().zip(&self.events) {
             match recorded.next() {
-                Some(recorded) if *recorded == decided => {}
+                Some(recorded) if recorded.bytes == decided => {}
                 Some(recorded) => {
-                    return Err(AuditError::event(recorded.revision, difference(recorded, &decided)));
+                    return Err(AuditError::event(event.revision, difference(&recorded.bytes, decided)));
                 }
                 None => {
-                    let problem = format!("by the rules it happens, and is missing: {}", json(&decided));
-                    return Err(AuditError::event(decided.revision, problem));
+                    let problem = format!("by the rules it happens, and is missing: {}", json(decided));
+                    return Err(AuditError::event(event.revision, problem));
                 }
             }
         }
@@ -113,10 +122,11 @@ pub struct Replay {
     state: State,
     /// What becomes of an entry that was decided.
     compare: Compare,
-    /// The events of the log entry that may go on.
-    entry: Vec<v1::Event>,
-    /// The position of the last entry.
-    last: (u64, u64),
+    /// The events of the log entry that may go on, and its position.
+    entry: Vec<Recorded>,
+    at: Position,
+    /// The position of the entry before.
+    last: Position,
 }
 
 impl Default for Replay {
@@ -125,7 +135,8 @@ impl Default for Replay {
             state: State::default(),
             compare: Box::new(Decided::compare),
             entry: Vec::new(),
-            last: Default::default(),
+            at: Position::default(),
+            last: Position::default(),
         }
     }
 }
@@ -148,18 +159,21 @@ impl Replay {
     }
 
     /// Whether an event stands in the log entry of the last one.
-    pub fn is_within_entry_of(&self, event: &v1::Event) -> bool {
-        self.entry.first().is_some_and(|first| position(first) == position(event))
+    pub fn is_within_entry_of(&self, event: &Recorded) -> bool {
+        !self.entry.is_empty() && self.at == event.position
     }
 
     /// Takes in the next event. What it completes is decided again.
-    pub fn push(&mut self, event: v1::Event) -> Result<(), AuditError> {
-        if self.entry.first().is_some_and(|first| position(first) != position(&event)) {
+    pub fn push(&mut self, event: Recorded) -> Result<(), AuditError> {
+        if !self.entry.is_empty() && self.at != event.position {
             self.finish()?;
         }
-        if self.entry.is_empty() && position(&event) <= self.last {
-            let problem = "it stands at a place of the log that is not after that of the event before";
-            return Err(AuditError::event(event.revision, problem));
+        if self.entry.is_empty() {
+            if place(event.position) <= place(self.last) {
+                let problem = "it stands at a place of the log that is not after that of the event before";
+                return Err(AuditError::event(event.revision, problem));
+            }
+            self.at = event.position;
         }
         if self.entry.len() == MOST_OF_AN_ENTRY {
             let problem =
@@ -168,6 +182,11 @@ impl Replay {
         }
         self.entry.push(event);
         Ok(())
+    }
+
+    /// The last event that was taken in, if all follow each other.
+    fn last_revision(&self) -> Revision {
+        self.state.revision() + self.entry.len() as u64
     }
 
     /// Says that no more events come: the last log entry is complete.
@@ -180,21 +199,21 @@ impl Replay {
 
     fn decide(&mut self) -> Result<Option<Decided>, AuditError> {
         let mut recorded = std::mem::take(&mut self.entry);
-        let Some(first) = recorded.first() else {
+        if recorded.is_empty() {
             return Ok(None);
-        };
-        self.last = position(first);
-        let revision = first.revision;
-        let position = Position { term: first.raft_term, index: first.raft_index };
+        }
+        let position = self.at;
+        self.last = position;
+        let first = self.state.revision() + 1;
         let (stamp, requests) =
-            event::decode_entry(&mut recorded).map_err(|corrupt| AuditError::event(revision, corrupt))?;
-        let applied = ledger::apply(&mut self.state, stamp, &requests);
-        Ok(Some(Decided { recorded, events: applied.events, position }))
+            event::decode_entry(&mut recorded).map_err(|corrupt| AuditError::event(first, corrupt))?;
+        let events = ledger::apply(&mut self.state, stamp, &requests).events;
+        Ok(Some(Decided { recorded, requests, events, position }))
     }
 
     /// As `finish`, but leaves the state as it was after event `revision` of the last log entry.
     pub fn finish_at(&mut self, revision: Revision) -> Result<(), AuditError> {
-        if self.entry.last().is_none_or(|last| last.revision <= revision) {
+        if self.last_revision() <= revision {
             return self.finish();
         }
         let mut before = self.state.clone();
@@ -202,11 +221,14 @@ impl Replay {
         // Now, and not by somebody else: only what is compared may be folded.
         self.decide()?.map_or(Ok(()), Decided::compare)?;
         // They are what was decided, so that they can be folded.
-        for message in events.into_iter().take_while(|event| event.revision <= revision) {
-            let number = message.revision;
+        for recorded in events {
+            let number = before.revision() + 1;
+            if number > revision {
+                break;
+            }
             let decimals =
                 |id: ResourceId| before.resources().get(id.0 as usize).map(|resource| resource.decimals);
-            let event = event::decode(message, &decimals);
+            let event = block::event(&recorded.bytes).and_then(|message| event::decode(message, &decimals));
             before.evolve(&event.map_err(|corrupt| AuditError::event(number, corrupt))?);
         }
         self.state = before;
@@ -214,18 +236,23 @@ impl Replay {
     }
 }
 
-fn position(event: &v1::Event) -> (u64, u64) {
-    // By index first: terms may stay, an index rises.
-    (event.raft_index, event.raft_term)
+/// By index first: terms may stay, an index rises.
+fn place(position: Position) -> (u64, u64) {
+    (position.index, position.term)
 }
 
 /// What is recorded, and what would be by the rules: the fields that differ.
-fn difference(recorded: &v1::Event, decided: &v1::Event) -> String {
-    let fields = |event: &v1::Event| match serde_json::to_value(event) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => Default::default(),
+fn difference(recorded: &[u8], decided: &[u8]) -> String {
+    let fields = |event: &[u8]| match block::event(event).map(serde_json::to_value) {
+        Ok(Ok(serde_json::Value::Object(fields))) => Ok(fields),
+        Ok(Ok(other)) => Err(format!("it is no event: {other}")),
+        Ok(Err(error)) => Err(format!("it cannot be shown: {error}")),
+        Err(corrupt) => Err(corrupt.to_string()),
     };
-    let (recorded, decided) = (fields(recorded), fields(decided));
+    let (recorded, decided) = match (fields(recorded), fields(decided)) {
+        (Ok(recorded), Ok(decided)) => (recorded, decided),
+        (Err(problem), _) | (_, Err(problem)) => return problem,
+    };
     let names: std::collections::BTreeSet<_> = recorded.keys().chain(decided.keys()).collect();
     let text = |value: Option<&serde_json::Value>| match value {
         Some(value) => value.to_string(),
@@ -238,9 +265,14 @@ fn difference(recorded: &v1::Event, decided: &v1::Event) -> String {
             format!("{name} is {}, by the rules it is {}", text(recorded.get(name)), text(decided.get(name)))
         })
         .collect();
-    differences.join("; ")
+    if differences.is_empty() { UNKNOWN.to_owned() } else { differences.join("; ") }
 }
 
-fn json(event: &v1::Event) -> String {
-    serde_json::to_string(event).unwrap_or_else(|error| format!("an event that cannot be shown: {error}"))
+fn json(event: &[u8]) -> String {
+    let message = block::event(event).map(|event| serde_json::to_string(&event));
+    match message {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => format!("an event that cannot be shown: {error}"),
+        Err(corrupt) => corrupt.to_string(),
+    }
 }

@@ -14,6 +14,7 @@ use crate::codec::command::Message;
 use crate::codec::digest::StateDigest;
 use crate::codec::event;
 use crate::codec::event::Position;
+use crate::codec::event::Recorded;
 use crate::codec::merkle;
 use crate::codec::merkle::Hash;
 use crate::codec::merkle::Nodes;
@@ -62,11 +63,10 @@ impl Ledger {
             command,
         };
         let requests: Vec<_> = commands.into_iter().enumerate().map(request).collect();
-        let entry = crate::codec::batch::encode(&time.into(), &requests);
-        let entry = crate::codec::batch::decode(&entry).expect("what was encoded");
-        let applied = ledger::apply(&mut self.state, entry.stamp, &requests);
+        let commands = crate::codec::batch::commands(&requests);
+        let applied = ledger::apply(&mut self.state, time, &requests);
         let position = Position { term: 1, index: self.index };
-        let block = event::write_entry(&applied.events, &requests, &entry.commands, position);
+        let block = event::write_entry(&applied.events, &requests, &commands, position);
         self.events.extend(block::decode(&block).expect("what was written"));
         self.states.push((self.state.revision(), self.state.time(), StateDigest::of(&self.state)));
     }
@@ -429,8 +429,9 @@ fn a_replay_stops_after_any_event_also_within_an_entry() {
     for revision in 1..=ledger.size() {
         let mut replay = Replay::default();
         for event in &ledger.events {
-            if event.revision <= revision || replay.is_within_entry_of(event) {
-                replay.push(event.clone()).expect("it fits");
+            let event = Recorded::new(event.encode_to_vec()).expect("an event");
+            if event.revision <= revision || replay.is_within_entry_of(&event) {
+                replay.push(event).expect("it fits");
             }
         }
         replay.finish_at(revision).expect("it fits");

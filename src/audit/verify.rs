@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
+use prost::Message as _;
+
 use super::AuditError;
 use super::export;
+use super::export::Exported;
 use super::export::Parsed;
 use super::replay;
 use super::replay::Replay;
+use crate::codec::block;
 use crate::codec::digest::StateDigest;
+use crate::codec::event::Recorded;
 use crate::codec::merkle;
 use crate::codec::merkle::Edge;
 use crate::codec::merkle::Hash;
@@ -17,9 +22,9 @@ use crate::codec::note::Checkpoint;
 use crate::codec::note::NoteError;
 use crate::codec::note::NoteVerifier;
 use crate::codec::note::SignedNote;
+use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::proto::v1;
-use crate::proto::v1::export_record::Record;
 
 /// The format of exports that this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -130,10 +135,10 @@ impl<'a> Verification<'a> {
         if self.trailer.is_some() {
             return Err(AuditError::Checkpoint("something follows the trailer of the export".to_owned()));
         }
-        match parsed.record {
-            Record::Header(header) => self.begin(header),
-            Record::Event(event) => self.event(event, parsed.leaf, &parsed.claimed),
-            Record::Trailer(trailer) => {
+        match parsed {
+            Parsed::Header(header) => self.begin(header),
+            Parsed::Event(event) => self.event(event),
+            Parsed::Trailer(trailer) => {
                 self.trailer = Some(trailer);
                 Ok(())
             }
@@ -168,7 +173,8 @@ impl<'a> Verification<'a> {
         self.compare_states()
     }
 
-    fn event(&mut self, event: v1::Event, leaf: Hash, claimed: &[u8]) -> Result<(), AuditError> {
+    fn event(&mut self, exported: Exported) -> Result<(), AuditError> {
+        let Exported { event, leaf, claimed } = exported;
         let Some(begun) = self.begun.as_mut() else {
             let problem = "it stands before the header of the export".to_owned();
             return Err(AuditError::event(event.revision, problem));
@@ -179,7 +185,7 @@ impl<'a> Verification<'a> {
             return Err(AuditError::event(expected, problem));
         }
         if leaf.0 != *claimed {
-            let problem = match claimed.try_into().map(Hash) {
+            let problem = match claimed.as_slice().try_into().map(Hash) {
                 Ok(claimed) => {
                     format!("it was changed: its hash is {leaf}, and was {claimed} when it was exported")
                 }
@@ -188,8 +194,10 @@ impl<'a> Verification<'a> {
             return Err(AuditError::event(event.revision, problem));
         }
         begun.edge.push(leaf);
-        if let Some(replay) = &mut begun.replay {
-            replay.push(event)?;
+        match &mut begun.replay {
+            Some(replay) => replay.push(event)?,
+            // Of what is decided again all bytes are compared.
+            None => check_known(&event)?,
         }
         self.compare_roots()?;
         self.compare_states()
@@ -210,7 +218,7 @@ impl<'a> Verification<'a> {
             return Ok(());
         };
         for older in self.states.remove(&replay.state().revision()).into_iter().flatten() {
-            compare_state(&older, replay)?;
+            compare_state(&older, (replay.state().time(), replay.digest()))?;
         }
         Ok(())
     }
@@ -256,19 +264,29 @@ impl<'a> Verification<'a> {
             return Err(AuditError::Checkpoint(problem));
         }
         let root = begun.edge.root();
-        compare_trailer(&begun, &checkpoint, &trailer)?;
+        let state = begun.replay.as_ref().map(|replay| (replay.state().time(), replay.digest()));
+        compare_trailer(&begun, state, &checkpoint, &trailer)?;
         Ok(Report {
             origin: begun.origin,
             from: begun.from,
             to,
             root,
-            state: begun.replay.as_ref().map(Replay::digest),
+            state: state.map(|(_, digest)| digest),
             checkpoint,
             signer,
             is_trusted: !self.keys.is_empty(),
             older: self.older.iter().map(|older| older.size).collect(),
         })
     }
+}
+
+/// Whether an event has nothing in it but what this program knows.
+fn check_known(event: &Recorded) -> Result<(), AuditError> {
+    let message = block::event(&event.bytes).map_err(|corrupt| AuditError::event(event.revision, corrupt))?;
+    if message.encode_to_vec() != event.bytes {
+        return Err(AuditError::event(event.revision, replay::UNKNOWN));
+    }
+    Ok(())
 }
 
 fn compare_root(origin: &str, signed: &Checkpoint, root: &Hash) -> Result<(), AuditError> {
@@ -288,14 +306,10 @@ fn compare_root(origin: &str, signed: &Checkpoint, root: &Hash) -> Result<(), Au
     Ok(())
 }
 
-fn compare_state(signed: &Checkpoint, replay: &Replay) -> Result<(), AuditError> {
-    let (size, digest) = (signed.size, replay.digest());
-    if replay.state().time() != signed.time {
-        let problem = format!(
-            "event {size} has the log time {}, but {} was signed",
-            replay.state().time(),
-            signed.time
-        );
+fn compare_state(signed: &Checkpoint, (time, digest): (LogTime, StateDigest)) -> Result<(), AuditError> {
+    let size = signed.size;
+    if time != signed.time {
+        let problem = format!("event {size} has the log time {time}, but {} was signed", signed.time);
         return Err(AuditError::Checkpoint(problem));
     }
     if digest != signed.state {
@@ -327,6 +341,7 @@ fn signed(trailer: &v1::ExportTrailer, keys: &[NoteVerifier]) -> Result<(Checkpo
 
 fn compare_trailer(
     begun: &Begun,
+    state: Option<(LogTime, StateDigest)>,
     checkpoint: &Checkpoint,
     trailer: &v1::ExportTrailer,
 ) -> Result<(), AuditError> {
@@ -334,7 +349,7 @@ fn compare_trailer(
     let to = begun.edge.size();
     if checkpoint.size == to {
         compare_root(&begun.origin, checkpoint, &root)?;
-        return begun.replay.as_ref().map_or(Ok(()), |replay| compare_state(checkpoint, replay));
+        return state.map_or(Ok(()), |state| compare_state(checkpoint, state));
     }
     if checkpoint.origin != begun.origin {
         return compare_root(&begun.origin, checkpoint, &root);

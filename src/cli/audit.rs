@@ -23,6 +23,7 @@ use super::times::utc;
 use crate::audit::AuditError;
 use crate::audit::export;
 use crate::audit::export::Form;
+use crate::audit::export::Parsed;
 use crate::audit::replay;
 use crate::audit::verify;
 use crate::audit::verify::Report;
@@ -37,8 +38,8 @@ use crate::codec::note::NoteError;
 use crate::codec::note::NoteVerifier;
 use crate::codec::note::SignedNote;
 
-/// How much is written at a time.
-const WRITE_BYTES: usize = 1 << 20;
+/// How much of an export is read at a time.
+const READ_BYTES: usize = 1 << 20;
 
 const EXPORT_HELP: &str = "\
 The export has all events from --from on, a signed checkpoint, and what connects the two, so that
@@ -188,6 +189,8 @@ impl ExportEventsArgs {
         let (from, end) = (page.first_revision, page.end_revision);
         let mut buffer = export::beginning(form).to_vec();
         export::write(form, &header(context, checkpoint, from).await?, &mut buffer)?;
+        sink.write_all(&buffer)?;
+        buffer.clear();
         loop {
             // The next page comes while this one is written.
             let next = async {
@@ -196,18 +199,16 @@ impl ExportEventsArgs {
                     next => context.client.export_events(next, end).await.map(Some),
                 }
             };
-            let write = async {
-                for bytes in block::sent(&page.block).map_err(io::Error::from)? {
-                    export::write_event(form, bytes, &mut buffer)?;
-                    if buffer.len() >= WRITE_BYTES {
-                        sink.write_all(&buffer)?;
-                        buffer.clear();
-                    }
+            let block = page.block;
+            let text = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> {
+                let mut text = Vec::with_capacity(2 * block.len());
+                for event in block::sent(&block).map_err(io::Error::from)? {
+                    export::write_event(form, event, &mut text)?;
                 }
-                io::Result::Ok(())
-            };
-            let (next, written) = futures_util::future::join(next, write).await;
-            written?;
+                Ok(text)
+            });
+            let (next, text) = futures_util::future::join(next, text).await;
+            sink.write_all(&text.map_err(io::Error::other)??)?;
             match next? {
                 Some(next) => page = next,
                 None => break,
@@ -340,7 +341,7 @@ fn open(file: &str) -> Result<Box<dyn io::BufRead>, Failure> {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
     let opened = File::open(file).map_err(|error| Failure::Usage(format!("{file}: {error}")))?;
-    Ok(Box::new(BufReader::with_capacity(WRITE_BYTES, opened)))
+    Ok(Box::new(BufReader::with_capacity(READ_BYTES, opened)))
 }
 
 impl VerifyArgs {
@@ -411,8 +412,8 @@ impl ReplayArgs {
         let mut seen = 0;
         let end = replay::beside(|mut replay| {
             export::read(export, |parsed| {
-                let event = match parsed.record {
-                    Record::Header(header) if header.from_revision > 1 => {
+                let event = match parsed {
+                    Parsed::Header(header) if header.from_revision > 1 => {
                         let problem =
                             "the export does not begin with event 1, so that nothing can be decided";
                         return Err(AuditError::Event {
@@ -420,16 +421,19 @@ impl ReplayArgs {
                             problem: problem.to_owned(),
                         });
                     }
-                    Record::Event(event) => event,
-                    Record::Header(_) | Record::Trailer(_) => return Ok(()),
+                    Parsed::Event(exported) => exported.event,
+                    Parsed::Header(_) | Parsed::Trailer(_) => return Ok(()),
                 };
+                let bad = |revision, problem| Err(AuditError::Event { revision, problem });
                 if event.revision != seen + 1 {
-                    let problem = format!("event {} stands in its place", event.revision);
-                    return Err(AuditError::Event { revision: seen + 1, problem });
+                    return bad(seen + 1, format!("event {} stands in its place", event.revision));
                 }
                 seen = event.revision;
                 if self.step && seen <= last && shown.is_ok() {
-                    shown = step(output, &event);
+                    match block::event(&event.bytes) {
+                        Ok(event) => shown = step(output, &event),
+                        Err(corrupt) => return bad(seen, corrupt.to_string()),
+                    }
                 }
                 // The rest of the log entry is needed to decide it; what comes after is not.
                 if seen <= last || replay.is_within_entry_of(&event) { replay.push(event) } else { Ok(()) }

@@ -13,6 +13,7 @@ use super::array;
 use super::command;
 use super::command::Logged;
 use super::fields::Fields;
+use super::fields::Writer;
 use super::required;
 use crate::ledger::Command;
 use crate::ledger::Fingerprint;
@@ -25,19 +26,43 @@ use crate::proto::v1;
 
 const WHAT: &str = "a batch of the log";
 
+/// The fields of a request with its command: one, or many.
+const ONE: u32 = 16;
+const BATCH: u32 = 17;
+
 /// Tells repeats of a command from other commands: the start of the SHA-256 of its canonical
 /// encoding. Who asks is no part of it.
 pub fn fingerprint(command: &Command) -> Fingerprint {
-    fingerprint_of(command::encode_logged(command)).0
+    fingerprint_of(command::encode_logged(command))
 }
 
-/// The fingerprint of a command in its canonical encoding, which is given back.
-pub(super) fn fingerprint_of(command: Logged) -> (Fingerprint, Logged) {
+/// The fingerprint of a command in its canonical encoding.
+pub(super) fn fingerprint_of(command: Logged) -> Fingerprint {
     let message = storage::Request { command: Some(command), ..Default::default() };
-    let digest = Sha256::digest(message.encode_to_vec());
+    digest(&message.encode_to_vec())
+}
+
+/// The fingerprint of one command that is encoded already.
+pub(super) fn fingerprint_of_encoded(command: &[u8]) -> Fingerprint {
+    let mut request = Vec::with_capacity(8 + command.len());
+    Writer(&mut request).encoded(ONE, command);
+    digest(&request)
+}
+
+fn digest(request: &[u8]) -> Fingerprint {
+    let digest = Sha256::digest(request);
     let mut fingerprint = Fingerprint::default();
     fingerprint.copy_from_slice(&digest[..16]);
-    (fingerprint, message.command.expect("it was put there"))
+    fingerprint
+}
+
+/// The commands of requests as they stand in a log entry: see [`Decoded::commands`].
+pub fn commands(requests: &[Request]) -> Vec<Vec<u8>> {
+    let encode = |request: &Request| match command::encode_logged(&request.command) {
+        Logged::One(command) => command.encode_to_vec(),
+        Logged::Batch(_) => Vec::new(),
+    };
+    requests.iter().map(encode).collect()
 }
 
 /// The message of a request.
@@ -144,11 +169,11 @@ fn decode_encoded(bytes: &[u8]) -> Result<(Request, &[u8]), Corrupt> {
             (2, value) => fingerprint = fields.bytes(value)?,
             (3, value) => actor = fields.text(value)?,
             (4, value) => reason = fields.text(value)?,
-            (16, value) => {
+            (ONE, value) => {
                 command = fields.bytes(value)?;
                 asked = Some(Logged::One(v1::BatchCommand::decode(command).map_err(corrupt)?));
             }
-            (17, value) => {
+            (BATCH, value) => {
                 command = &[];
                 asked = Some(Logged::Batch(v1::BatchRequest::decode(fields.bytes(value)?).map_err(corrupt)?));
             }

@@ -6,6 +6,7 @@ use super::Corrupt;
 use super::command::Labelled;
 use super::command::encode_labels;
 use super::command::labels;
+use super::fields::Writer;
 use crate::ledger::HoldState;
 use crate::ledger::hold::Tags;
 use crate::proto::v1;
@@ -17,6 +18,21 @@ pub(super) fn encode_tags(tags: Option<&Tags>) -> (String, String, Labelled) {
     };
     let text = |text: &Option<Arc<str>>| text.as_ref().map(ToString::to_string).unwrap_or_default();
     (text(job), text(consumer), encode_labels(labels))
+}
+
+/// Writes the job, the consumer and the labels of a hold into three fields.
+pub(super) fn write_tags(bytes: &mut Writer<'_>, first_field: u32, tags: Option<&Tags>) {
+    let Some(Tags { job, consumer, labels }) = tags else {
+        return;
+    };
+    bytes.text(first_field, job.as_deref().unwrap_or_default());
+    bytes.text(first_field + 1, consumer.as_deref().unwrap_or_default());
+    for (key, value) in labels.iter() {
+        bytes.message(first_field + 2, |bytes| {
+            bytes.text(1, key);
+            bytes.text(2, value);
+        });
+    }
 }
 
 /// What is attached to a hold; `what` names the message in the error.

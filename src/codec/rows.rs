@@ -18,7 +18,10 @@ use super::event::decode_versions;
 use super::event::encode_rules;
 use super::event::encode_template;
 use super::event::encode_versions;
+use super::fields::Writer;
 use super::hold;
+use super::hold::write_tags;
+use super::keys::FORMAT;
 use super::local;
 use super::policy;
 use super::required;
@@ -43,9 +46,19 @@ use crate::proto::storage::v1::row::Row as Message;
 
 const WHAT: &str = "a row of the state";
 
+/// The fields of `Row` with a hold and with a request.
+const HOLD: u32 = 7;
+const REQUEST: u32 = 9;
+
+/// About so many bytes such a row has.
+const USUAL: usize = 96;
+
 /// The value of a row.
 pub fn encode(row: &Row) -> Vec<u8> {
     let message = match row {
+        // Each reservation makes one of both.
+        Row::Hold(hold) => return framed(HOLD, |bytes| write_hold(bytes, hold)),
+        Row::Request(id, decided) => return framed(REQUEST, |bytes| write_request(bytes, *id, decided)),
         Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
             Message::Ledger(storage::LedgerRow {
                 revision: *revision,
@@ -85,17 +98,10 @@ pub fn encode(row: &Row) -> Vec<u8> {
             amount: transfer.amount.to_string(),
             until_ms: transfer.until,
         }),
-        Row::Hold(hold) => Message::Hold(encode_hold(hold)),
         Row::Closed(closing) => Message::ClosedHold(storage::ClosedHoldRow {
             revision: closing.revision,
             hold_id: closing.hold,
             state: hold::encode_state(closing.state).into(),
-        }),
-        Row::Request(id, decided) => Message::Request(storage::RequestRow {
-            request_id: id.to_bytes().to_vec(),
-            fingerprint: decided.fingerprint.to_vec(),
-            revision: decided.revision,
-            verdict: Some(verdict::encode(&decided.verdict)),
         }),
     };
     local::framed(&storage::Row { row: Some(message) })
@@ -227,25 +233,36 @@ fn decode_quota(
     Ok(Quota::restore(policy, row.lock.map(policy::decode_lock), live))
 }
 
-fn encode_hold(hold: &Hold) -> storage::HoldRow {
-    let lines = hold.lines.iter().map(|line| storage::HoldLine {
-        scope_id: line.scope.0,
-        resource_id: line.resource.0,
-        held: line.held.to_string(),
-        used: line.used.to_string(),
-    });
-    let (job, consumer, labels) = hold::encode_tags(hold.tags.as_deref());
-    storage::HoldRow {
-        hold_id: hold.id,
-        lines: lines.collect(),
-        created_at_ms: hold.created_at,
-        expires_at_ms: hold.expires_at.map_or(0, NonZeroU64::get),
-        revision: hold.revision,
-        actor: hold.actor.to_string(),
-        job,
-        consumer,
-        labels,
+/// The value of a row of which the fields are written.
+fn framed(row: u32, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    bytes.push(FORMAT);
+    Writer(&mut bytes).message(row, write);
+    bytes
+}
+
+fn write_request(bytes: &mut Writer<'_>, id: RequestId, decided: &Decided) {
+    bytes.bytes(1, &id.to_bytes());
+    bytes.bytes(2, &decided.fingerprint);
+    bytes.number(3, decided.revision);
+    verdict::write(bytes, 4, &decided.verdict);
+}
+
+fn write_hold(bytes: &mut Writer<'_>, hold: &Hold) {
+    bytes.number(1, hold.id);
+    for line in &hold.lines {
+        bytes.message(2, |bytes| {
+            bytes.number(1, line.scope.0);
+            bytes.number(2, line.resource.0);
+            bytes.amount(3, line.held);
+            bytes.amount(4, line.used);
+        });
     }
+    bytes.number(3, hold.created_at);
+    bytes.number(4, hold.expires_at.map_or(0, NonZeroU64::get));
+    bytes.number(5, hold.revision);
+    bytes.text(6, &hold.actor);
+    write_tags(bytes, 7, hold.tags.as_deref());
 }
 
 fn decode_hold(row: storage::HoldRow, decimals: Decimals<'_>) -> Result<Hold, Corrupt> {

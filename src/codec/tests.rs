@@ -11,7 +11,9 @@ use super::command;
 use super::command::Message;
 use super::event;
 use super::event::Position;
+use super::event::view::tests::look_into;
 use super::fields::Writer;
+use super::local;
 use super::rejection;
 use super::rows;
 use super::verdict;
@@ -59,6 +61,7 @@ use crate::ledger::transfer::Transfer;
 use crate::ledger::tree::ChildPolicy;
 use crate::ledger::tree::Schema;
 use crate::ledger::tree::TreeRules;
+use crate::proto::storage::v1 as storage;
 use crate::proto::v1;
 
 const DECIMALS: u8 = 2;
@@ -726,6 +729,7 @@ fn events_come_back_as_they_were() {
             let asked = &mut event::Asked::Nothing;
             event::write(&mut Writer(&mut written), &event, position, "", asked);
             assert_eq!(written, message.encode_to_vec(), "{body:?}");
+            look_into(&message, &written);
             assert_eq!(event::decode(message, &decimals), Ok(event));
         }
     }
@@ -796,6 +800,9 @@ fn all_rows() -> Vec<Row> {
 #[test]
 fn rows_come_back_as_they_were() {
     for row in all_rows() {
-        assert_eq!(rows::decode(&rows::encode(&row), &decimals), Ok(row));
+        let bytes = rows::encode(&row);
+        let message: storage::Row = local::message("a row", &bytes).expect("a row");
+        assert_eq!(local::framed(&message), bytes, "{row:?}");
+        assert_eq!(rows::decode(&bytes, &decimals), Ok(row));
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::Corrupt;
+use super::fields::Writer;
 use super::number;
 use super::rejection;
 use super::required;
@@ -23,6 +24,23 @@ pub fn encode(verdict: &Verdict) -> storage::Verdict {
             verdict: Some(Message::Rejection(rejection::encode(rejection))),
             ..Default::default()
         },
+    }
+}
+
+/// Writes a verdict into a field.
+pub(super) fn write(bytes: &mut Writer<'_>, field: u32, verdict: &Verdict) {
+    match verdict {
+        // Most of them.
+        Ok(grant)
+            if grant.is_plain()
+                && let Granted::Hold { hold, expires_at } = grant.what =>
+        {
+            bytes.message(field, |bytes| {
+                bytes.number(1, hold);
+                bytes.number(5, expires_at.map_or(0, NonZeroU64::get));
+            });
+        }
+        verdict => bytes.of(field, &encode(verdict)),
     }
 }
 

@@ -75,6 +75,11 @@ impl Grant {
         Self { what, details: None }
     }
 
+    /// Whether there is nothing more to tell.
+    pub fn is_plain(&self) -> bool {
+        self.details.is_none()
+    }
+
     /// What there is to say besides the short answer.
     pub fn details(&self) -> &Details {
         self.details.as_deref().unwrap_or(NO_DETAILS)

@@ -1,5 +1,10 @@
 //! Events as they are stored: what is exported is what is proven.
 
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -7,7 +12,9 @@ use super::Error;
 use super::ErrorKind;
 use super::Node;
 use super::watch::NoEvents;
+use crate::codec::Corrupt;
 use crate::codec::block;
+use crate::codec::event::view::View;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
@@ -30,6 +37,65 @@ pub struct Page {
     pub next: Option<Revision>,
     /// The last revision of the whole export.
     pub end: Revision,
+}
+
+/// The events of a log entry.
+#[derive(Debug)]
+struct Block {
+    revisions: Range<Revision>,
+    bytes: Bytes,
+}
+
+impl Block {
+    fn new(bytes: Bytes) -> Result<Self, Corrupt> {
+        let events = block::events(&bytes)?;
+        let first = events.first().ok_or_else(|| Corrupt::new("an event block", "it has no events"))?;
+        let first = View::new(first)?.revision;
+        Ok(Self { revisions: first..first + events.len() as u64, bytes })
+    }
+
+    /// Its events from one on that it has.
+    fn events_from(&self, first: Revision) -> Result<Vec<&[u8]>, Corrupt> {
+        let mut events = block::events(&self.bytes)?;
+        let before = usize::try_from(first - self.revisions.start).unwrap_or(usize::MAX);
+        events.drain(..before.min(events.len()));
+        Ok(events)
+    }
+}
+
+/// What the last page was cut from: most often the next begins there, and a block may be far larger than a
+/// page. It is not read and decompressed for each. What happened stays what it is, so that this is never
+/// old.
+#[derive(Debug, Default)]
+pub(super) struct Exporting(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    block: Option<Block>,
+    /// An event, and the last of its log entry.
+    end: Option<(Revision, Revision)>,
+}
+
+impl Exporting {
+    fn take(&self, revision: Revision) -> Option<Block> {
+        self.lock().block.take_if(|block| block.revisions.contains(&revision))
+    }
+
+    fn keep(&self, block: Option<Block>) {
+        self.lock().block = block;
+    }
+
+    fn end_of(&self, revision: Revision) -> Option<Revision> {
+        self.lock().end.filter(|(of, _)| *of == revision).map(|(_, end)| end)
+    }
+
+    fn ends(&self, revision: Revision, end: Option<Revision>) {
+        self.lock().end = end.map(|end| (revision, end));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().expect("nothing panics while it holds what is exported")
+    }
 }
 
 impl Node {
@@ -89,31 +155,18 @@ impl Node {
     }
 
     fn read_page(&self, first: Revision, to: Revision) -> Result<Option<Page>, ProjectionError> {
-        let end = match self.block_with(to)? {
-            Some((first, count)) => first + count - 1,
-            None => return Ok(None),
+        let Some(end) = self.end_of_entry(to)? else {
+            return Ok(None);
         };
-        let mut blocks: Vec<Vec<u8>> = Vec::new();
-        let mut bytes = 0;
-        self.parts.applied.blocks(first, &mut |block| {
-            bytes += block.len();
-            blocks.push(block.to_vec());
-            bytes < PAGE_BYTES
-        })?;
-        let mut page = Page { first, block: Vec::new(), next: None, end };
+        let blocks = self.blocks_from(first)?;
+        let mut page = Page { first, block: Vec::with_capacity(PAGE_BYTES), next: None, end };
         let mut next = first;
         for block in &blocks {
-            for event in block::events(block)? {
-                // Only the first is looked into: the others follow it.
-                if next == first && page.block.is_empty() {
-                    let revision = block::event(event)?.revision;
-                    if revision < first {
-                        continue;
-                    }
-                    if revision > first {
-                        return Ok(None);
-                    }
-                }
+            if !block.revisions.contains(&next) {
+                // Removed, or missing: whoever asks for it next is told.
+                break;
+            }
+            for event in block.events_from(next)? {
                 if next > end || page.block.len() >= PAGE_BYTES {
                     break;
                 }
@@ -122,7 +175,53 @@ impl Node {
             }
         }
         page.next = (next <= end).then_some(next);
+        self.exporting.keep(blocks.into_iter().find(|block| block.revisions.contains(&next)));
         Ok((next > first).then_some(page))
+    }
+
+    /// Blocks from the one with an event on: enough for a page.
+    fn blocks_from(&self, first: Revision) -> Result<Vec<Block>, ProjectionError> {
+        let mut blocks: Vec<Block> = self.exporting.take(first).into_iter().collect();
+        let mut bytes = 0;
+        for block in &blocks {
+            bytes += block.events_from(first)?.iter().map(|event| event.len()).sum::<usize>();
+        }
+        if bytes >= PAGE_BYTES {
+            return Ok(blocks);
+        }
+        let from = blocks.last().map_or(first, |block| block.revisions.end);
+        let mut read = Vec::new();
+        self.parts.applied.blocks(from, &mut |block| {
+            bytes += block.len();
+            read.push(Bytes::copy_from_slice(block));
+            bytes < PAGE_BYTES
+        })?;
+        for bytes in read {
+            let block = Block::new(bytes)?;
+            // Behind the last event there is, the last block is found once more.
+            if block.revisions.end > from {
+                blocks.push(block);
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// The last event of the log entry with an event.
+    fn end_of_entry(&self, revision: Revision) -> Result<Option<Revision>, ProjectionError> {
+        if let Some(end) = self.exporting.end_of(revision) {
+            return Ok(Some(end));
+        }
+        let mut found = None;
+        self.parts.applied.blocks(revision, &mut |block| {
+            found = Some(Bytes::copy_from_slice(block));
+            false
+        })?;
+        let Some(block) = found.map(Block::new).transpose()? else {
+            return Ok(None);
+        };
+        let end = block.revisions.contains(&revision).then(|| block.revisions.end - 1);
+        self.exporting.ends(revision, end);
+        Ok(end)
     }
 
     /// The events with some revisions, in that order. What was removed is left out.
@@ -187,21 +286,5 @@ impl Node {
             Ok(last) => Ok(last? + 1),
             Err(_) => Err(Error::unavailable("the first event of that time was not found in time").into()),
         }
-    }
-
-    /// The first revision and the number of events of the block with an event.
-    fn block_with(&self, revision: Revision) -> Result<Option<(Revision, u64)>, ProjectionError> {
-        let mut found = None;
-        self.parts.applied.blocks(revision, &mut |block| {
-            found = Some(block.to_vec());
-            false
-        })?;
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        let events = block::events(&found)?;
-        let first = events.first().map(|event| block::event(event)).transpose()?;
-        let found = first.map(|first| (first.revision, events.len() as u64));
-        Ok(found.filter(|(first, count)| (*first..first + count).contains(&revision)))
     }
 }

@@ -187,6 +187,7 @@ pub struct Node {
     past: past::Past,
     progress: tokio::sync::watch::Receiver<Progress>,
     watches: watch::Watches,
+    exporting: export::Exporting,
     /// One preview at a time.
     previews: Semaphore,
     /// One at a time has log time pass a time: the next may find it done.
@@ -217,6 +218,7 @@ impl Node {
             past,
             progress,
             watches,
+            exporting: Default::default(),
             previews,
             passing: Mutex::new(()),
             projections,

@@ -138,7 +138,7 @@ impl Projection for Denials {
     }
 
     fn fold(&mut self, _: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let Happened::Rejected(rejected) = event.view.happened()? else {
+        let Happened::Rejected(rejected) = &event.happened else {
             return Ok(());
         };
         let (last, time) = (event.view.revision, event.view.time);

@@ -122,11 +122,10 @@ impl Projection for History {
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
         let revision = event.view.revision;
-        for touched in event.view.touched() {
-            let touched = touched?;
+        for touched in &event.touched {
             self.quotas.entry((touched.scope, touched.resource)).or_default().push(revision);
         }
-        match event.view.happened()? {
+        match &event.happened {
             Happened::Reserved(reserved) if !reserved.job.is_empty() => {
                 let job: Box<[u8]> = reserved.job.as_bytes().into();
                 self.jobs.entry(job.clone()).or_default().push(revision);
@@ -138,7 +137,7 @@ impl Projection for History {
             Happened::Committed(change) | Happened::Resized(change) => {
                 self.note_hold(views, change.hold, revision, false)?;
             }
-            Happened::Renewed(hold) => self.note_hold(views, hold, revision, false)?,
+            Happened::Renewed(hold) => self.note_hold(views, *hold, revision, false)?,
             _ => {}
         }
         Ok(())

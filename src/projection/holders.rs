@@ -239,11 +239,11 @@ impl Holders {
     }
 
     /// Puts other lines in the place of those of a hold.
-    fn replace(
+    fn replace<'a>(
         &mut self,
         views: &Views<'_>,
-        event: &View<'_>,
-        change: &view::Change<'_>,
+        event: &Folded<'a>,
+        change: &view::Change<'a>,
         lines: Lines,
     ) -> Result<(), ProjectionError> {
         // Made before the events that there are.
@@ -274,11 +274,11 @@ impl Holders {
         Ok(())
     }
 
-    fn commit(
+    fn commit<'a>(
         &mut self,
         views: &Views<'_>,
-        event: &View<'_>,
-        change: &view::Change<'_>,
+        event: &Folded<'a>,
+        change: &view::Change<'a>,
     ) -> Result<(), ProjectionError> {
         let lines = match &change.after {
             Some(_) => after_lines(change)?,
@@ -323,15 +323,12 @@ impl Holders {
 /// Where a scope is now; it may have moved since a hold was made. What changes in a line need not change
 /// its scope, when another line of the hold changes the other way.
 fn path_of<'a>(
-    event: &View<'a>,
+    event: &Folded<'a>,
     change: &view::Change<'a>,
     scope: u32,
 ) -> Result<Option<&'a str>, ProjectionError> {
-    for touched in event.touched() {
-        let touched = touched?;
-        if touched.scope == scope {
-            return Ok(Some(touched.path));
-        }
+    if let Some(touched) = event.touched.iter().find(|touched| touched.scope == scope) {
+        return Ok(Some(touched.path));
     }
     for line in change.after.iter().flat_map(|after| after.iter()) {
         let line = line?;
@@ -378,20 +375,19 @@ impl Projection for Holders {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let event = &event.view;
-        match event.happened()? {
+        match &event.happened {
             Happened::ResourceRegistered(body) => {
                 let kind = body.resource.as_ref().map(v1::Resource::kind);
                 self.budgets.insert(body.resource_id, kind == Some(v1::ResourceKind::Budget));
                 Ok(())
             }
             Happened::ScopeMoved(body) => self.relocate(views, &body.from, &body.to),
-            Happened::Reserved(reserved) => self.reserve(views, event, &reserved),
-            Happened::Committed(change) => self.commit(views, event, &change),
+            Happened::Reserved(reserved) => self.reserve(views, &event.view, reserved),
+            Happened::Committed(change) => self.commit(views, event, change),
             Happened::Released(change) | Happened::Expired(change) | Happened::Resized(change) => {
-                self.replace(views, event, &change, after_lines(&change)?)
+                self.replace(views, event, change, after_lines(change)?)
             }
-            Happened::Renewed(_) | Happened::Rejected(_) | Happened::Other => Ok(()),
+            _ => Ok(()),
         }
     }
 

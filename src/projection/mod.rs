@@ -31,8 +31,11 @@ pub mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::codec::Corrupt;
+use crate::codec::event::view::Happened;
+use crate::codec::event::view::Touched;
 use crate::codec::event::view::View;
 use crate::ledger::Revision;
 use crate::store::Batch;
@@ -71,6 +74,20 @@ pub struct Folded<'a> {
     pub bytes: &'a [u8],
     /// What it says.
     pub view: View<'a>,
+    /// What it touched.
+    pub touched: SmallVec<[Touched<'a>; 8]>,
+    /// What was decided.
+    pub happened: Happened<'a>,
+}
+
+impl<'a> Folded<'a> {
+    /// An event from its bytes.
+    fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
+        let view = View::new(bytes)?;
+        let touched = view.touched().collect::<Result<_, _>>()?;
+        let happened = view.happened()?;
+        Ok(Self { bytes, view, touched, happened })
+    }
 }
 
 /// A fold of the event stream.

@@ -19,7 +19,6 @@ use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
 use crate::codec::block;
-use crate::codec::event::view::View;
 use crate::ledger::Revision;
 use crate::store::Batch;
 
@@ -288,7 +287,7 @@ impl Runner {
 
 fn fold_block(slots: &mut [(Views<'_>, &mut Slot)], block: &[u8]) -> Result<(), ProjectionError> {
     for bytes in block::events(block)? {
-        fold(slots, &Folded { bytes, view: View::new(bytes)? })?;
+        fold(slots, &Folded::new(bytes)?)?;
     }
     Ok(())
 }

@@ -86,12 +86,11 @@ impl Source {
             }
         };
         let requests: Vec<_> = commands.into_iter().enumerate().map(request).collect();
-        let entry = crate::codec::batch::encode(&time.into(), &requests);
-        let entry = crate::codec::batch::decode(&entry).expect("what was encoded");
-        let applied = ledger::apply(&mut self.state.lock().unwrap(), entry.stamp, &requests);
+        let commands = crate::codec::batch::commands(&requests);
+        let applied = ledger::apply(&mut self.state.lock().unwrap(), time, &requests);
         let Some(first) = applied.events.first() else { return };
         let position = Position { term: 1, index };
-        let block = event::write_entry(&applied.events, &requests, &entry.commands, position);
+        let block = event::write_entry(&applied.events, &requests, &commands, position);
         self.events.lock().unwrap().extend(block::decode(&block).expect("what was written"));
         let mut batch = Batch::default();
         batch.put(Space::Events, keys::block(first.revision), block);

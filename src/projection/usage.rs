@@ -288,8 +288,8 @@ impl Projection for Usage {
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
         self.now = event.view.time;
         let left_out = usize::from(planted(Bug::UsageMissesLevel));
-        let mut touched = event.view.touched().skip(left_out);
-        touched.try_for_each(|touched| self.touch(views, self.now, &touched?))
+        let mut touched = event.touched.iter().skip(left_out);
+        touched.try_for_each(|touched| self.touch(views, self.now, touched))
     }
 
     fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use prost::Message as _;
 use quorate::client::v1;
 use quorate::client::v1::event::Body;
 use quorate::codec::batch;
@@ -44,8 +45,10 @@ impl Witness {
         if first.revision != self.state.revision() + 1 {
             return Err(format!("revision {} follows {}", first.revision, self.state.revision()));
         }
-        let mut taken = entry.to_vec();
-        let (stamp, requests) = event::decode_entry(&mut taken).map_err(|error| error.to_string())?;
+        let recorded: Result<Vec<_>, _> =
+            entry.iter().map(|event| event::Recorded::new(event.encode_to_vec())).collect();
+        let asked = recorded.and_then(|mut recorded| event::decode_entry(&mut recorded));
+        let (stamp, requests) = asked.map_err(|error| error.to_string())?;
         for request in &requests {
             let id = Uuid::from_bytes(request.id.to_bytes());
             if !self.decided.insert(id) {
@@ -61,8 +64,7 @@ impl Witness {
         }
         let applied = ledger::apply(&mut self.state, stamp, &requests);
         let position = event::Position { term: first.raft_term, index: first.raft_index };
-        let logged = batch::encode(&stamp, &requests);
-        let commands = batch::decode(&logged).map_err(|corrupt| corrupt.to_string())?.commands;
+        let commands = batch::commands(&requests);
         let block = event::write_entry(&applied.events, &requests, &commands, position);
         let again = block::decode(&block).map_err(|corrupt| corrupt.to_string())?;
         if again != entry {

@@ -230,10 +230,9 @@ impl World {
                 // As much as fits now, so that it no longer fits when something above is lowered.
                 if let (Some(_), Guess::None, Some(above)) = (at, guess, self.limited_above(&place)) {
                     let most = self.base(&above).expect("it is limited");
-                    policy = NewPolicy {
-                        limit: NewLimit::Amount(self.number(most, &place.1)),
-                        ..NewPolicy::default()
-                    };
+                    // With what is overcommitted it may be more than anybody may ask for.
+                    let limit = NewLimit::amount("limit", self.number(most, &place.1)).ok()?;
+                    policy = NewPolicy { limit, ..NewPolicy::default() };
                 }
                 if let Some(fields) = &fields {
                     policy = only(fields, &policy);

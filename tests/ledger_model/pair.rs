@@ -219,7 +219,7 @@ impl Pair {
         self.sent.extend_from_slice(requests);
         self.steps += requests.len() as u64;
         let applied = apply(&mut self.ledger, stamp, requests);
-        encoding::check_block(stamp, requests, &applied.events)?;
+        encoding::check_block(requests, &applied.events)?;
         for outcome in &applied.outcomes {
             encoding::check_verdict(&outcome.verdict)?;
         }

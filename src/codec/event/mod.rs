@@ -44,6 +44,7 @@ use crate::ledger::event::Touched;
 use crate::ledger::quota::Clocks;
 use crate::proto::v1;
 use crate::proto::v1::event::Body as Message;
+pub use entry::Recorded;
 pub use entry::decode_entry;
 pub(super) use tree::decode_rules;
 pub(super) use tree::decode_template;

@@ -6,15 +6,19 @@
 //! | `Happened` | its body, of those that a fold asks for |
 //! | `Touched`, `Line` | what it touched, and what a hold takes |
 
+use std::ops::RangeInclusive;
+
 use prost::Message as _;
 use rust_decimal::Decimal;
 
+use super::Position;
 use super::WHAT;
 use crate::codec::Corrupt;
 use crate::codec::fields::Fields;
 use crate::ledger::HoldId;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
+use crate::ledger::event::Part;
 use crate::proto::v1;
 
 /// An event in its bytes.
@@ -24,21 +28,48 @@ pub struct View<'a> {
     pub revision: Revision,
     /// When it was decided.
     pub time: LogTime,
+    /// Where its command stands in the Raft log.
+    pub position: Position,
+    /// The UUID of the request that it answers; "" when nobody asked.
+    pub request_id: &'a str,
+    /// Of the command.
+    pub fingerprint: &'a [u8],
     /// Who asked; "" when nobody said, or nobody did.
     pub actor: &'a str,
+    /// Its place among the events of one request that has several.
+    pub part: Option<Part>,
+    /// Why, for people.
+    pub reason: &'a str,
+    /// What was asked, a `BatchCommand`; of an atomic batch that took no effect, a `BatchRequest`.
+    pub command: Option<&'a [u8]>,
+    /// See `command`.
+    pub batch: Option<&'a [u8]>,
     /// From the first that it touched on, so that the others need not be looked for among all fields.
     touched: &'a [u8],
     body: (u32, &'a [u8]),
 }
 
-/// The fields of an event that are looked into.
+/// The fields of an event that are looked into later.
 const TOUCHED: u32 = 8;
-const BODIES: u32 = 16;
+const BODIES: RangeInclusive<u32> = 16..=43;
 
 impl<'a> View<'a> {
     /// An event from its bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let mut view = Self { revision: 0, time: 0, actor: "", touched: &[], body: (0, &[]) };
+        let mut view = Self {
+            revision: 0,
+            time: 0,
+            position: Position::default(),
+            request_id: "",
+            fingerprint: &[],
+            actor: "",
+            part: None,
+            reason: "",
+            command: None,
+            batch: None,
+            touched: &[],
+            body: (0, &[]),
+        };
         let mut fields = Fields::new(WHAT, bytes);
         loop {
             let rest = fields.rest();
@@ -46,9 +77,17 @@ impl<'a> View<'a> {
                 None => return Ok(view),
                 Some((1, value)) => view.revision = fields.number(value)?,
                 Some((2, value)) => view.time = fields.number(value)?,
+                Some((3, value)) => view.position.term = fields.number(value)?,
+                Some((4, value)) => view.position.index = fields.number(value)?,
+                Some((5, value)) => view.request_id = fields.text(value)?,
+                Some((6, value)) => view.fingerprint = fields.bytes(value)?,
                 Some((7, value)) => view.actor = fields.text(value)?,
                 Some((TOUCHED, _)) if view.touched.is_empty() => view.touched = rest,
-                Some((body, value)) if body >= BODIES => view.body = (body, fields.bytes(value)?),
+                Some((9, value)) => view.part = Some(part(fields.bytes(value)?)?),
+                Some((10, value)) => view.reason = fields.text(value)?,
+                Some((11, value)) => view.command = Some(fields.bytes(value)?),
+                Some((12, value)) => view.batch = Some(fields.bytes(value)?),
+                Some((body, value)) if BODIES.contains(&body) => view.body = (body, fields.bytes(value)?),
                 Some(_) => {}
             }
         }
@@ -80,10 +119,24 @@ impl<'a> View<'a> {
             37 => Happened::Expired(Change::new(body)?),
             38 => Happened::Renewed(hold(body)?),
             39 => Happened::Resized(Change::new(body)?),
+            40 => Happened::TimeRefused(v1::TimeRefused::decode(body).map_err(message)?),
             41 => Happened::Rejected(v1::Rejected::decode(body).map_err(message)?),
             _ => Happened::Other,
         })
     }
+}
+
+fn part(bytes: &[u8]) -> Result<Part, Corrupt> {
+    let mut part = Part { index: 0, of: 0 };
+    let mut fields = Fields::new(WHAT, bytes);
+    while let Some(field) = fields.next() {
+        match field? {
+            (1, value) => part.index = fields.small(value)?,
+            (2, value) => part.of = fields.small(value)?,
+            _ => {}
+        }
+    }
+    Ok(part)
 }
 
 /// The hold that a body begins with.
@@ -114,6 +167,8 @@ pub enum Happened<'a> {
     Renewed(HoldId),
     /// A hold takes another amount now.
     Resized(Change<'a>),
+    /// A leader's clock was not believed.
+    TimeRefused(v1::TimeRefused),
     /// A command was not carried out.
     Rejected(v1::Rejected),
     /// Anything else.
@@ -280,3 +335,6 @@ impl<'a> Touched<'a> {
         Ok(touched)
     }
 }
+
+#[cfg(test)]
+pub(in crate::codec) mod tests;

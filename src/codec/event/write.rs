@@ -13,6 +13,7 @@ use crate::codec::block;
 use crate::codec::command;
 use crate::codec::command::Logged;
 use crate::codec::fields::Writer;
+use crate::codec::hold::write_tags;
 use crate::ledger::Body;
 use crate::ledger::Cause;
 use crate::ledger::Event;
@@ -21,7 +22,6 @@ use crate::ledger::event::EventLine;
 use crate::ledger::event::HoldAfter;
 use crate::ledger::event::Reserved;
 use crate::ledger::event::Touched;
-use crate::ledger::hold::Tags;
 use crate::ledger::quota::Clock;
 use crate::proto::v1;
 
@@ -33,10 +33,10 @@ use crate::proto::v1;
 pub fn write_entry(
     events: &[Event],
     requests: &[Request],
-    commands: &[&[u8]],
+    commands: &[impl AsRef<[u8]>],
     position: Position,
 ) -> Vec<u8> {
-    let mut requests = requests.iter().zip(commands);
+    let mut requests = requests.iter().zip(commands.iter().map(AsRef::as_ref));
     let mut asked = Asked::Nothing;
     let mut reason = "";
     let mut block = block::begin(events.len());
@@ -168,16 +168,7 @@ fn write_reserved(bytes: &mut Writer<'_>, reserved: &Reserved, revision: u64) {
     bytes.number(3, reserved.committed);
     bytes.number(4, reserved.forced);
     bytes.number(5, reserved.expires_at.map_or(0, NonZeroU64::get));
-    if let Some(Tags { job, consumer, labels }) = reserved.tags.as_deref() {
-        bytes.text(6, job.as_deref().unwrap_or_default());
-        bytes.text(7, consumer.as_deref().unwrap_or_default());
-        for (key, value) in labels.iter() {
-            bytes.message(8, |bytes| {
-                bytes.text(1, key);
-                bytes.text(2, value);
-            });
-        }
-    }
+    write_tags(bytes, 6, reserved.tags.as_deref());
     for granted in reserved.granted.iter().flatten() {
         bytes.decimal(9, *granted);
     }

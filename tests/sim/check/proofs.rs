@@ -5,6 +5,7 @@ use prost::Message as _;
 use quorate::audit::replay::Replay;
 use quorate::client::v1::Event;
 use quorate::client::v1::GetCheckpointResponse;
+use quorate::codec::event::Recorded;
 use quorate::codec::merkle;
 use quorate::codec::merkle::Edge;
 
@@ -15,8 +16,10 @@ pub fn check_proofs(events: &[Event], checkpoints: &[GetCheckpointResponse]) -> 
     let mut replay = Replay::default();
     let mut edge = Edge::default();
     for event in events {
-        edge.push(merkle::leaf(&event.encode_to_vec()));
-        replay.push(event.clone()).map_err(|error| error.to_string())?;
+        let bytes = event.encode_to_vec();
+        edge.push(merkle::leaf(&bytes));
+        let event = Recorded::new(bytes).map_err(|corrupt| corrupt.to_string())?;
+        replay.push(event).map_err(|error| error.to_string())?;
     }
     replay.finish().map_err(|error| error.to_string())?;
     for checkpoint in checkpoints {
