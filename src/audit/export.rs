@@ -90,7 +90,7 @@ pub enum Parsed {
     /// The first.
     Header(v1::ExportHeader),
     /// One of those between.
-    Event(Exported),
+    Event(Box<Exported>),
     /// The last.
     Trailer(v1::ExportTrailer),
 }
@@ -161,7 +161,7 @@ fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
 
 fn exported(bytes: Vec<u8>, claimed: Vec<u8>) -> Result<Parsed, Corrupt> {
     let leaf = merkle::leaf(&bytes);
-    Ok(Parsed::Event(Exported { event: Recorded::new(bytes)?, leaf, claimed }))
+    Ok(Parsed::Event(Box::new(Exported { event: Recorded::new(bytes)?, leaf, claimed })))
 }
 
 /// Cuts a file into chunks. Its form is seen by how it begins.

@@ -137,7 +137,7 @@ impl<'a> Verification<'a> {
         }
         match parsed {
             Parsed::Header(header) => self.begin(header),
-            Parsed::Event(event) => self.event(event),
+            Parsed::Event(exported) => self.event(*exported),
             Parsed::Trailer(trailer) => {
                 self.trailer = Some(trailer);
                 Ok(())

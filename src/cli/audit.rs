@@ -2,15 +2,18 @@
 //!
 //! Knows nothing of hashes, signatures or rules.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::io::BufReader;
 use std::io::Write;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use clap::Args;
 use clap::ValueEnum;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::Context;
 use super::Failure;
@@ -37,6 +40,9 @@ use crate::codec::note::Checkpoint;
 use crate::codec::note::NoteError;
 use crate::codec::note::NoteVerifier;
 use crate::codec::note::SignedNote;
+
+/// So many pages of an export are put into words while others come.
+const PAGES_UNDER_WAY: usize = 2;
 
 /// How much of an export is read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -191,33 +197,41 @@ impl ExportEventsArgs {
         export::write(form, &header(context, checkpoint, from).await?, &mut buffer)?;
         sink.write_all(&buffer)?;
         buffer.clear();
+        // The next pages come while those before are put into words.
+        let mut under_way = VecDeque::new();
         loop {
-            // The next page comes while this one is written.
-            let next = async {
-                match page.next_revision {
-                    0 => Ok(None),
-                    next => context.client.export_events(next, end).await.map(Some),
-                }
-            };
-            let block = page.block;
-            let text = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> {
-                let mut text = Vec::with_capacity(2 * block.len());
-                for event in block::sent(&block).map_err(io::Error::from)? {
-                    export::write_event(form, event, &mut text)?;
-                }
-                Ok(text)
-            });
-            let (next, text) = futures_util::future::join(next, text).await;
-            sink.write_all(&text.map_err(io::Error::other)??)?;
-            match next? {
-                Some(next) => page = next,
-                None => break,
+            under_way.push_back(in_words(form, page.block));
+            if under_way.len() > PAGES_UNDER_WAY || page.next_revision == 0 {
+                let written = under_way.pop_front().expect("one was added just now");
+                sink.write_all(&written.await.map_err(io::Error::other)??)?;
             }
+            if page.next_revision == 0 {
+                break;
+            }
+            page = context.client.export_events(page.next_revision, end).await?;
+        }
+        for written in under_way {
+            sink.write_all(&written.await.map_err(io::Error::other)??)?;
         }
         export::write(form, &trailer(context, checkpoint, end).await?, &mut buffer)?;
         sink.write_all(&buffer)?;
         Ok(sink.flush()?)
     }
+}
+
+/// Has the records of a page made on another thread.
+#[expect(clippy::disallowed_methods, reason = "this is the program of a client: no simulation runs it")]
+fn in_words(form: Form, page: Bytes) -> JoinHandle<io::Result<Vec<u8>>> {
+    tokio::task::spawn_blocking(move || records(form, &page))
+}
+
+/// The records of the events of a page.
+fn records(form: Form, page: &[u8]) -> io::Result<Vec<u8>> {
+    let mut records = Vec::with_capacity(2 * page.len());
+    for event in block::sent(page).map_err(io::Error::from)? {
+        export::write_event(form, event, &mut records)?;
+    }
+    Ok(records)
 }
 
 /// What a node says to have signed, if it has.

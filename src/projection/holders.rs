@@ -330,7 +330,7 @@ fn path_of<'a>(
     if let Some(touched) = event.touched.iter().find(|touched| touched.scope == scope) {
         return Ok(Some(touched.path));
     }
-    for line in change.after.iter().flat_map(|after| after.iter()) {
+    for line in change.after.iter().flat_map(view::Lines::iter) {
         let line = line?;
         if line.scope == scope {
             return Ok(Some(line.path));
@@ -340,7 +340,7 @@ fn path_of<'a>(
 }
 
 fn after_lines(change: &view::Change<'_>) -> Result<Lines, ProjectionError> {
-    let lines = change.after.iter().flat_map(|after| after.iter());
+    let lines = change.after.iter().flat_map(view::Lines::iter);
     Ok(lines.map(|line| line.map(HeldLine::from)).collect::<Result<_, _>>()?)
 }
 

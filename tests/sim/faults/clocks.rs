@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use crate::cluster::Cluster;
 use crate::cluster::SKEW_MS;
 
-/// How long a clock stays as it was set, in milliseconds.
+/// How long a clock stays as it was set, in milliseconds: longer than a new leader asks for clocks.
 const CLOCK_MS: std::ops::Range<u64> = 500..4_000;
 
 /// Nobody would set a clock further than that by mistake: two days.
@@ -41,7 +41,8 @@ impl Clocks {
         self.due = now + Duration::from_millis(self.random.random_range(CLOCK_MS));
         let small = |random: &mut SmallRng| i64::from(random.random_range(0..SKEW_MS as u32));
         if let Some(node) = self.wrong.take() {
-            cluster.set_clock(node, small(&mut self.random));
+            // Another one is not wrong before a new leader has asked: it would hear of two.
+            return cluster.set_clock(node, small(&mut self.random));
         }
         // Mostly the one that matters.
         let node = if self.random.random_ratio(2, 3) {
