@@ -239,8 +239,17 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return Err(unreachable(&status).into());
         };
         let mut client = self.client().map_err(|status| unreachable(&status))?;
-        let chunks = chunks(&vote, &snapshot.meta, files, self.faults.clone());
-        let call = Self::within(option.soft_ttl(), client.install_snapshot(chunks));
+        let faults = self.faults.clone();
+        let call = async {
+            // What is damaged here must not become the trouble of another node.
+            if let Err(error) = files.verify().await {
+                let status = Status::internal(format!("the snapshot is damaged: {error}"));
+                faults.report(error);
+                return Err(unreachable(&status).into());
+            }
+            let chunks = chunks(&vote, &snapshot.meta, files, faults);
+            Self::within(option.soft_ttl(), client.install_snapshot(chunks)).await
+        };
         tokio::select! {
             closed = cancel => Err(closed.into()),
             reply = call => {

@@ -187,6 +187,10 @@ pub trait Snapshot: Send + Sync + 'static {
 
     /// Up to `length` bytes of the file at position `file` from `offset`; fewer only at its end.
     fn read(&self, file: usize, offset: u64, length: usize) -> Result<Bytes, StoreError>;
+
+    /// Reads everything that it holds, once: damage is found here, by the node whose disk it is, and not
+    /// by the one that would take it in. Does nothing when that was done before.
+    fn verify(&self) -> StoreFuture<()>;
 }
 
 /// Takes in a snapshot, file by file.

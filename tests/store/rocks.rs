@@ -316,6 +316,32 @@ async fn a_flipped_byte_in_a_table_is_an_error_of_every_read_that_meets_it() {
 }
 
 #[tokio::test]
+async fn a_snapshot_is_read_before_it_is_sent_and_damage_in_it_is_found() {
+    let node = Node::new();
+    let state = node.open().state;
+    state.write(put(Space::Events, key(1), vec![7; 1_000])).unwrap();
+    let snapshot = state.snapshot().unwrap();
+    let folders = names_in(&node.path("snapshots"));
+    let [folder] = &folders[..] else { panic!("one snapshot, not {folders:?}") };
+    let folder = node.path("snapshots").join(folder);
+    let before = names_in(&folder);
+    snapshot.verify().await.unwrap();
+    snapshot.verify().await.unwrap();
+    assert_eq!(names_in(&folder), before, "it is as it was");
+    for (position, file) in snapshot.files().iter().enumerate() {
+        let read = snapshot.read(position, 0, usize::MAX).unwrap();
+        assert_eq!(read.len() as u64, file.size, "{}", file.name);
+    }
+
+    let snapshot = state.snapshot().unwrap();
+    let newest = names_in(&node.path("snapshots")).into_iter().max().expect("there are two");
+    let newest = node.path("snapshots").join(newest);
+    let table = names_in(&newest).into_iter().find(|name| name.ends_with(".sst")).expect("a table");
+    flip_byte(&newest.join(table), 30);
+    assert_says(&snapshot.verify().await.unwrap_err().to_string(), "is damaged: this node must be replaced");
+}
+
+#[tokio::test]
 async fn a_table_that_is_shorter_or_gone_stops_the_open() {
     for size in [Some(0), Some(100), None] {
         let node = Node::new();

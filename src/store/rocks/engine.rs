@@ -107,6 +107,25 @@ impl Engine {
         Ok(Self { db, instance, lock })
     }
 
+    /// Opens what is at `path` to be read only: nothing there is changed, added or removed.
+    pub(super) fn open_to_read(
+        path: &Path,
+        instance: Instance,
+        cache: &Cache,
+        lock: Arc<DirectoryLock>,
+    ) -> Result<Self, StoreError> {
+        let options = options::instance(instance, false)?;
+        let columns = options::columns(instance, cache);
+        let db = DB::open_cf_descriptors_read_only(&options, path, columns, false)
+            .map_err(|error| StoreError::new(instance.open(), explain_open(path, &error)))?;
+        Ok(Self { db, instance, lock })
+    }
+
+    /// Reads everything there is.
+    pub(super) fn read_all(&self) -> Result<(), StoreError> {
+        self.instance.spaces().iter().try_for_each(|space| self.scan_all(*space, &mut |_, _| true))
+    }
+
     pub(super) fn lock(&self) -> Arc<DirectoryLock> {
         Arc::clone(&self.lock)
     }

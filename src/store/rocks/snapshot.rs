@@ -10,19 +10,25 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use bytes::BytesMut;
+use rocksdb::Cache;
 
+use super::engine::Engine;
+use super::engine::Instance;
 use super::explain::failed;
 use super::folder::DirectoryLock;
 use super::folder::TemporaryFolder;
 use super::folder::sync_folder;
+use super::state::on_a_thread;
 use crate::store::Received;
 use crate::store::Snapshot;
 use crate::store::SnapshotFile;
 use crate::store::SnapshotReceiver;
 use crate::store::StoreError;
+use crate::store::StoreFuture;
 use crate::store::transfer::Transfer;
 
 const LIST: &str = "list the files of a snapshot";
@@ -33,11 +39,19 @@ const RECEIVE: &str = "receive a snapshot";
 pub(super) struct Checkpointed {
     folder: TemporaryFolder,
     files: Vec<SnapshotFile>,
+    cache: Cache,
+    lock: Arc<DirectoryLock>,
+    /// Set when all of it was read, and was right.
+    verified: Arc<OnceLock<()>>,
 }
 
 impl Checkpointed {
     /// The checkpoint that was made in `folder`.
-    pub(super) fn new(folder: TemporaryFolder) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        folder: TemporaryFolder,
+        cache: Cache,
+        lock: Arc<DirectoryLock>,
+    ) -> Result<Self, StoreError> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder.path()).map_err(failed(LIST, folder.path()))? {
             let entry = entry.map_err(failed(LIST, folder.path()))?;
@@ -51,7 +65,7 @@ impl Checkpointed {
             files.push(SnapshotFile { name, size: metadata.len() });
         }
         files.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(Self { folder, files })
+        Ok(Self { folder, files, cache, lock, verified: Arc::default() })
     }
 }
 
@@ -72,6 +86,19 @@ impl Snapshot for Checkpointed {
         let opened = File::open(&path).map_err(failed(READ, &path))?;
         opened.read_exact_at(&mut data, offset).map_err(failed(READ, &path))?;
         Ok(data.freeze())
+    }
+
+    fn verify(&self) -> StoreFuture<()> {
+        let (path, cache) = (self.folder.path().to_owned(), self.cache.clone());
+        let (lock, verified) = (Arc::clone(&self.lock), Arc::clone(&self.verified));
+        if verified.get().is_some() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        on_a_thread(READ, "snapshot-verify", move || {
+            Engine::open_to_read(&path, Instance::State, &cache, lock)?.read_all()?;
+            verified.get_or_init(|| ());
+            Ok(())
+        })
     }
 }
 

@@ -140,7 +140,7 @@ impl RocksState {
 
 /// Does what blocks for as long as the disk takes. What `work` holds is let go before anyone acts on
 /// the result: the store is closed then, if this was its last user.
-fn on_a_thread(
+pub(super) fn on_a_thread(
     action: &'static str,
     name: &str,
     work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
@@ -209,7 +209,8 @@ impl StateStore for RocksState {
         let live = self.live();
         // Flushes by itself, all spaces up to one moment.
         live.engine.checkpoint(SNAPSHOT, &path)?;
-        Ok(Arc::new(Checkpointed::new(TemporaryFolder::of(path, live.engine.lock()))?))
+        let (folder, lock) = (TemporaryFolder::of(path, live.engine.lock()), live.engine.lock());
+        Ok(Arc::new(Checkpointed::new(folder, self.cache.clone(), lock)?))
     }
 
     fn receive(&self, files: Vec<SnapshotFile>) -> Result<Box<dyn SnapshotReceiver>, StoreError> {

@@ -19,6 +19,7 @@ use crate::store::SnapshotFile;
 use crate::store::SnapshotReceiver;
 use crate::store::Space;
 use crate::store::StoreError;
+use crate::store::StoreFuture;
 use crate::store::transfer::Transfer;
 
 const RECEIVE: &str = "receive a snapshot";
@@ -53,6 +54,11 @@ impl Snapshot for MemorySnapshot {
         };
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         Ok(content.slice(from..from.saturating_add(length).min(content.len())))
+    }
+
+    /// What was damaged was found when it was copied, or is found by who takes it in.
+    fn verify(&self) -> StoreFuture<()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
