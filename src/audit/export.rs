@@ -142,8 +142,14 @@ fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
     let bad = |problem: String| unreadable(form, number, problem);
     if form == Form::Protobuf {
         let record = EncodedRecord::decode(bytes).map_err(|error| bad(error.to_string()))?;
-        if let Some(event) = record.event {
+        if record.encoded_len() == bytes.len()
+            && let Some(event) = record.event
+        {
             return exported(event, record.leaf_hash).map_err(|corrupt| bad(corrupt.to_string()));
+        }
+        // A header or a trailer; or an event beside something else, of which others would see another one.
+        if record.event.is_some() {
+            return Err(bad("there is more in it than one event and its hash".to_owned()));
         }
     }
     let message: v1::ExportRecord = match form {

@@ -43,8 +43,8 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// Whether both are the same, byte for byte. Who asked for what and why is as the events say, or else
-    /// its fingerprint is another.
+    /// Whether both are the same, byte for byte. Who asked and why is taken from the events: no rule looks at
+    /// it, so that it is under the signature alone.
     pub fn compare(self) -> Result<(), AuditError> {
         let commands = batch::commands(&self.requests);
         let decided = event::write_entry(&self.events, &self.requests, &commands, self.position);
@@ -96,7 +96,8 @@ struct Waiting {
 
 impl Waiting {
     fn push(&mut self, decided: Decided) -> Result<(), AuditError> {
-        self.events += decided.events.len();
+        // An entry that leads to nothing has what is recorded of it nevertheless.
+        self.events += decided.recorded.len().max(decided.events.len());
         self.entries.push(decided);
         if self.events < COMPARED_AT_ONCE {
             return Ok(());

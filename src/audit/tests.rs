@@ -346,6 +346,63 @@ fn what_this_program_does_not_know_is_no_part_of_what_was_decided() {
 }
 
 #[test]
+fn a_part_of_the_events_with_something_that_this_program_does_not_know_is_refused() {
+    let ledger = ledger();
+    let size = ledger.size();
+    let mut events: Vec<_> = ledger.events.iter().map(prost::Message::encode_to_vec).collect();
+    prost::encoding::uint64::encode(10_000, &1, &mut events[4]);
+    let leaves = Leaves(events.iter().map(|event| merkle::leaf(event)).collect());
+    let note = signer().sign(
+        &Checkpoint { root: merkle::root(&leaves, size).expect("a root"), ..ledger.checkpoint(size) }
+            .to_string(),
+    );
+    let records = ledger.records(4, size);
+    let mut trailer = records.last().expect("a trailer").clone();
+    match &mut trailer.record {
+        Some(Record::Trailer(trailer)) => trailer.checkpoint = note,
+        other => panic!("{other:?} is no trailer"),
+    }
+    let mut bytes = written(Form::Protobuf, &records[..1]);
+    let part = &events[3..];
+    part.iter().for_each(|event| export::write_event(Form::Protobuf, event, &mut bytes).expect("written"));
+    export::write(Form::Protobuf, &trailer, &mut bytes).expect("written");
+    let told = verify(bytes.as_slice(), &[signer().verifier()], &[], true).expect_err("it does not verify");
+    assert!(told.to_string().starts_with("event 5: it has something in it"), "{told}");
+}
+
+#[test]
+fn a_record_that_others_would_read_differently_is_refused() {
+    let ledger = ledger();
+    let records = ledger.records(1, ledger.size());
+    let event = ledger.events[2].encode_to_vec();
+    let leaf = merkle::leaf(&event).0.to_vec();
+    let forged = v1::Event { reason: "forged".to_owned(), ..Default::default() };
+    let event = [(2, event), (4, leaf)];
+    let with = |more: (u32, Vec<u8>)| [event.as_slice(), &[more]].concat();
+    let more = [
+        ("another event is merged into it", [&[(2, forged.encode_to_vec())], event.as_slice()].concat()),
+        ("it becomes a header", with((1, Vec::new()))),
+        ("it becomes a trailer", with((3, Vec::new()))),
+        ("there is something unknown", with((9, vec![1]))),
+    ];
+    for (why, fields) in more {
+        let mut record = Vec::new();
+        for (field, value) in fields {
+            prost::encoding::bytes::encode(field, &value, &mut record);
+        }
+        let mut bytes = written(Form::Protobuf, &records[..3]);
+        prost::encoding::encode_varint(record.len() as u64, &mut bytes);
+        bytes.extend(record);
+        bytes.extend_from_slice(
+            &written(Form::Protobuf, &records[4..])[export::beginning(Form::Protobuf).len()..],
+        );
+        let told = verify(bytes.as_slice(), &[signer().verifier()], &[], false);
+        let told = told.expect_err(why).to_string();
+        assert!(told.starts_with("record 4: there is more in it"), "{why}: {told}");
+    }
+}
+
+#[test]
 fn a_forged_checkpoint_is_refused() {
     let ledger = ledger();
     let size = ledger.size();

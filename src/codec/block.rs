@@ -33,6 +33,7 @@ pub(super) fn add(block: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
 }
 
 /// The bytes of a block.
+#[cfg(test)]
 pub fn encode(events: &[v1::Event]) -> Vec<u8> {
     let mut block = begin(events.len());
     events.iter().for_each(|event| add(&mut block, |bytes| event.encode_raw(bytes.0)));

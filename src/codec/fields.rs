@@ -14,6 +14,7 @@ use prost::encoding::decode_key;
 use prost::encoding::decode_varint;
 use prost::encoding::encode_key;
 use prost::encoding::encode_varint;
+use prost::encoding::encoded_len_varint;
 use rust_decimal::Decimal;
 
 use super::Corrupt;
@@ -23,10 +24,12 @@ use crate::ledger::Amount;
 /// What a field has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
-    /// Of a field without a length.
+    /// A number, of as many bytes as it needs.
     Number(u64),
     /// A text, bytes or a message.
     Bytes(&'a [u8]),
+    /// A number of four or eight bytes: no message here has one.
+    Fixed,
 }
 
 /// The fields of a message, in the order in which they stand there.
@@ -46,7 +49,7 @@ impl<'a> Fields<'a> {
     pub(super) fn number(&self, value: Value<'_>) -> Result<u64, Corrupt> {
         match value {
             Value::Number(number) => Ok(number),
-            Value::Bytes(_) => Err(self.corrupt("text stands where a number should")),
+            _ => Err(self.corrupt("something else stands where a number should")),
         }
     }
 
@@ -59,7 +62,7 @@ impl<'a> Fields<'a> {
     pub(super) fn bytes(&self, value: Value<'a>) -> Result<&'a [u8], Corrupt> {
         match value {
             Value::Bytes(bytes) => Ok(bytes),
-            Value::Number(_) => Err(self.corrupt("a number stands where text should")),
+            _ => Err(self.corrupt("something else stands where text should")),
         }
     }
 
@@ -95,8 +98,8 @@ impl<'a> Fields<'a> {
                 let length = decode_varint(&mut self.rest).map_err(corrupt)?;
                 Value::Bytes(self.take(length)?)
             }
-            WireType::SixtyFourBit => Value::Bytes(self.take(8)?),
-            WireType::ThirtyTwoBit => Value::Bytes(self.take(4)?),
+            WireType::SixtyFourBit => self.take(8).map(|_| Value::Fixed)?,
+            WireType::ThirtyTwoBit => self.take(4).map(|_| Value::Fixed)?,
             WireType::StartGroup | WireType::EndGroup => return Err(self.corrupt("it has a group")),
         };
         Ok((field, value))
@@ -167,11 +170,12 @@ impl Writer<'_> {
         let length = self.0.len() - start - 1;
         match u8::try_from(length) {
             Ok(short) if short < 0x80 => self.0[start] = short,
-            // Rare and short enough to be moved: else all lengths had to be known before.
+            // Moved once: else all lengths had to be known before.
             _ => {
-                let mut prefix = Vec::new();
-                encode_varint(length as u64, &mut prefix);
-                self.0.splice(start..=start, prefix);
+                let (end, more) = (self.0.len(), encoded_len_varint(length as u64) - 1);
+                self.0.resize(end + more, 0);
+                self.0.copy_within(start + 1..end, start + 1 + more);
+                encode_varint(length as u64, &mut &mut self.0[start..=start + more]);
             }
         }
     }
@@ -256,5 +260,10 @@ mod tests {
         assert!(fields.text(Value::Bytes(&[0xFF])).is_err());
         assert!(fields.decimal(Value::Bytes(b"1e3")).is_err());
         assert!(fields.small(Value::Number(1 << 32)).is_err());
+        // Of a wire type that nothing here has.
+        let fixed: Vec<u8> = [&[0x1D], b"abcd".as_slice()].concat();
+        let fields = Fields::new("a message", &fixed);
+        assert_eq!(fields.clone().collect::<Result<Vec<_>, _>>(), Ok(vec![(3, Value::Fixed)]));
+        assert!(fields.text(Value::Fixed).is_err() && fields.number(Value::Fixed).is_err());
     }
 }

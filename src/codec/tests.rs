@@ -11,7 +11,7 @@ use super::command;
 use super::command::Message;
 use super::event;
 use super::event::Position;
-use super::event::view::tests::look_into;
+use super::event::stored::tests::look_into;
 use super::fields::Writer;
 use super::local;
 use super::rejection;
@@ -311,6 +311,25 @@ fn requests_come_out_of_the_log_as_they_went_in() {
             }
         }
     }
+}
+
+/// What is stored is compared with it for ever: a command that is encoded in another way makes every older
+/// ledger one that does not verify.
+#[test]
+fn commands_are_encoded_as_they_always_were() {
+    let request = |command| Request {
+        id: request_id(),
+        fingerprint: [0; 16],
+        actor: "".into(),
+        reason: "".into(),
+        command,
+    };
+    let requests: Vec<_> = commands().into_iter().map(request).collect();
+    let encoded = batch::commands(&requests).concat();
+    let batches = requests.iter().filter(|request| matches!(request.command, Command::Batch(_)));
+    let fingerprints: Vec<_> = batches.map(|request| batch::fingerprint(&request.command)).collect();
+    let digest = super::merkle::leaf(&[encoded.as_slice(), &fingerprints.concat()].concat());
+    assert_eq!(digest.to_string(), "CY7n7laMgMQC23MDGHKPTGatkY0czdgTX/AoosBxvmY=");
 }
 
 #[test]
@@ -684,9 +703,11 @@ fn hold_bodies() -> Vec<Body> {
         Body::Reserved(plain),
         Body::Committed { hold: 3, after: None, overruns: Vec::new() },
         Body::Committed { hold: 3, after: Some(after()), overruns: overruns() },
+        Body::Committed { hold: 3, after: Some(after()), overruns: Vec::new() },
         Body::Released { hold: 3, after: None },
         Body::Released { hold: 3, after: Some(after()) },
         Body::Expired { hold: 3, after: Some(after()) },
+        Body::Expired { hold: 3, after: None },
         Body::Renewed { hold: 3, expires_at: NonZeroU64::MIN },
         Body::Resized { hold: 3, after: after(), overruns: overruns() },
         Body::TimeRefused { clock: 0, node: 2 },
@@ -726,7 +747,7 @@ fn events_come_back_as_they_were() {
             let position = Position { term: 1, index: 2 };
             let message = event::encode(&event, position);
             let mut written = Vec::new();
-            let asked = &mut event::Asked::Nothing;
+            let asked = &mut event::Unwritten::Nothing;
             event::write(&mut Writer(&mut written), &event, position, "", asked);
             assert_eq!(written, message.encode_to_vec(), "{body:?}");
             look_into(&message, &written);

@@ -14,7 +14,7 @@ use super::Node;
 use super::watch::NoEvents;
 use crate::codec::Corrupt;
 use crate::codec::block;
-use crate::codec::event::view::View;
+use crate::codec::event::stored::Stored;
 use crate::ledger::LogTime;
 use crate::ledger::Revision;
 use crate::projection::ProjectionError;
@@ -50,7 +50,7 @@ impl Block {
     fn new(bytes: Bytes) -> Result<Self, Corrupt> {
         let events = block::events(&bytes)?;
         let first = events.first().ok_or_else(|| Corrupt::new("an event block", "it has no events"))?;
-        let first = View::new(first)?.revision;
+        let first = Stored::new(first)?.revision;
         Ok(Self { revisions: first..first + events.len() as u64, bytes })
     }
 
@@ -65,7 +65,7 @@ impl Block {
 
 /// What the last page was cut from: most often the next begins there, and a block may be far larger than a
 /// page. It is not read and decompressed for each. What happened stays what it is, so that this is never
-/// old.
+/// old; one block stays when an export is broken off.
 #[derive(Debug, Default)]
 pub(super) struct Exporting(Mutex<Kept>);
 

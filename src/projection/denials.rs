@@ -15,7 +15,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
-use crate::codec::event::view::Happened;
+use crate::codec::event::stored::Happened;
 use crate::codec::local;
 use crate::codec::tell;
 use crate::ledger::LogTime;
@@ -141,7 +141,7 @@ impl Projection for Denials {
         let Happened::Rejected(rejected) = &event.happened else {
             return Ok(());
         };
-        let (last, time) = (event.view.revision, event.view.time);
+        let (last, time) = (event.stored.revision, event.stored.time);
         for kind in rejected.rejection.iter().flat_map(kinds) {
             self.counts.entry((time / HOUR, kind)).or_default().add(Count { count: 1, last, time });
         }

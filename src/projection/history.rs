@@ -18,7 +18,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
-use crate::codec::event::view::Happened;
+use crate::codec::event::stored::Happened;
 use crate::codec::local;
 use crate::ledger::HoldId;
 use crate::ledger::ResourceId;
@@ -121,7 +121,7 @@ impl Projection for History {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        let revision = event.view.revision;
+        let revision = event.stored.revision;
         for touched in &event.touched {
             self.quotas.entry((touched.scope, touched.resource)).or_default().push(revision);
         }

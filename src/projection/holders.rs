@@ -25,9 +25,9 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
-use crate::codec::event::view;
-use crate::codec::event::view::Happened;
-use crate::codec::event::view::View;
+use crate::codec::event::stored;
+use crate::codec::event::stored::Happened;
+use crate::codec::event::stored::Stored;
 use crate::codec::local;
 use crate::codec::number;
 use crate::ledger::HoldId;
@@ -147,8 +147,8 @@ impl HeldLine {
     }
 }
 
-impl From<view::Line<'_>> for HeldLine {
-    fn from(line: view::Line<'_>) -> Self {
+impl From<stored::Line<'_>> for HeldLine {
+    fn from(line: stored::Line<'_>) -> Self {
         let amounts = Amounts { used: line.used, held: line.held };
         Self { scope: line.scope, resource: line.resource, amounts }
     }
@@ -223,8 +223,8 @@ impl Holders {
     fn reserve(
         &mut self,
         views: &Views<'_>,
-        event: &View<'_>,
-        reserved: &view::Reserved<'_>,
+        event: &Stored<'_>,
+        reserved: &stored::Reserved<'_>,
     ) -> Result<(), ProjectionError> {
         let (consumer, actor) = (reserved.consumer.into(), event.actor.into());
         let mut held = Held { consumer, actor, lines: Lines::new() };
@@ -243,7 +243,7 @@ impl Holders {
         &mut self,
         views: &Views<'_>,
         event: &Folded<'a>,
-        change: &view::Change<'a>,
+        change: &stored::Change<'a>,
         lines: Lines,
     ) -> Result<(), ProjectionError> {
         // Made before the events that there are.
@@ -278,7 +278,7 @@ impl Holders {
         &mut self,
         views: &Views<'_>,
         event: &Folded<'a>,
-        change: &view::Change<'a>,
+        change: &stored::Change<'a>,
     ) -> Result<(), ProjectionError> {
         let lines = match &change.after {
             Some(_) => after_lines(change)?,
@@ -324,13 +324,13 @@ impl Holders {
 /// its scope, when another line of the hold changes the other way.
 fn path_of<'a>(
     event: &Folded<'a>,
-    change: &view::Change<'a>,
+    change: &stored::Change<'a>,
     scope: u32,
 ) -> Result<Option<&'a str>, ProjectionError> {
     if let Some(touched) = event.touched.iter().find(|touched| touched.scope == scope) {
         return Ok(Some(touched.path));
     }
-    for line in change.after.iter().flat_map(view::Lines::iter) {
+    for line in change.after.iter().flat_map(stored::Lines::iter) {
         let line = line?;
         if line.scope == scope {
             return Ok(Some(line.path));
@@ -339,8 +339,8 @@ fn path_of<'a>(
     Ok(None)
 }
 
-fn after_lines(change: &view::Change<'_>) -> Result<Lines, ProjectionError> {
-    let lines = change.after.iter().flat_map(view::Lines::iter);
+fn after_lines(change: &stored::Change<'_>) -> Result<Lines, ProjectionError> {
+    let lines = change.after.iter().flat_map(stored::Lines::iter);
     Ok(lines.map(|line| line.map(HeldLine::from)).collect::<Result<_, _>>()?)
 }
 
@@ -382,7 +382,7 @@ impl Projection for Holders {
                 Ok(())
             }
             Happened::ScopeMoved(body) => self.relocate(views, &body.from, &body.to),
-            Happened::Reserved(reserved) => self.reserve(views, &event.view, reserved),
+            Happened::Reserved(reserved) => self.reserve(views, &event.stored, reserved),
             Happened::Committed(change) => self.commit(views, event, change),
             Happened::Released(change) | Happened::Expired(change) | Happened::Resized(change) => {
                 self.replace(views, event, change, after_lines(change)?)

@@ -34,9 +34,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::codec::Corrupt;
-use crate::codec::event::view::Happened;
-use crate::codec::event::view::Touched;
-use crate::codec::event::view::View;
+use crate::codec::event::stored::Happened;
+use crate::codec::event::stored::Stored;
+use crate::codec::event::stored::Touched;
 use crate::ledger::Revision;
 use crate::store::Batch;
 use crate::store::StateStore;
@@ -73,7 +73,7 @@ pub struct Folded<'a> {
     /// As it is stored, which is what is proven.
     pub bytes: &'a [u8],
     /// What it says.
-    pub view: View<'a>,
+    pub stored: Stored<'a>,
     /// What it touched.
     pub touched: SmallVec<[Touched<'a>; 8]>,
     /// What was decided.
@@ -83,10 +83,10 @@ pub struct Folded<'a> {
 impl<'a> Folded<'a> {
     /// An event from its bytes.
     fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let view = View::new(bytes)?;
-        let touched = view.touched().collect::<Result<_, _>>()?;
-        let happened = view.happened()?;
-        Ok(Self { bytes, view, touched, happened })
+        let stored = Stored::new(bytes)?;
+        let touched = stored.touched().collect::<Result<_, _>>()?;
+        let happened = stored.happened()?;
+        Ok(Self { bytes, stored, touched, happened })
     }
 }
 

@@ -293,7 +293,7 @@ fn fold_block(slots: &mut [(Views<'_>, &mut Slot)], block: &[u8]) -> Result<(), 
 }
 
 fn fold(slots: &mut [(Views<'_>, &mut Slot)], event: &Folded<'_>) -> Result<(), ProjectionError> {
-    let revision = event.view.revision;
+    let revision = event.stored.revision;
     for (views, slot) in slots {
         if revision <= slot.folded {
             continue;

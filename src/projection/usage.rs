@@ -22,7 +22,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
-use crate::codec::event::view;
+use crate::codec::event::stored;
 use crate::codec::number;
 use crate::ledger::LogTime;
 use crate::ledger::ResourceId;
@@ -214,7 +214,7 @@ impl Usage {
         &mut self,
         views: &Views<'_>,
         time: LogTime,
-        now: &view::Touched<'_>,
+        now: &stored::Touched<'_>,
     ) -> Result<(), ProjectionError> {
         let account = (now.scope, now.resource);
         let head = Head { at: time, used: now.used, held: now.held };
@@ -286,7 +286,7 @@ impl Projection for Usage {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
-        self.now = event.view.time;
+        self.now = event.stored.time;
         let left_out = usize::from(planted(Bug::UsageMissesLevel));
         let mut touched = event.touched.iter().skip(left_out);
         touched.try_for_each(|touched| self.touch(views, self.now, touched))

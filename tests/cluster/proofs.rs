@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use quorate::codec::block;
 use quorate::codec::keys;
+use quorate::codec::local;
 use quorate::projection;
+use quorate::proto::storage::v1 as storage;
 use quorate::store::Batch;
 use quorate::store::Space;
 use quorate::store::Store as _;
@@ -163,7 +165,7 @@ fn change_an_event(store: &dyn quorate::store::StateStore, batch: &mut Batch) {
         store.last(Space::Events, &keys::block(0), &keys::block(4)).expect("read").expect("a block");
     let mut events = block::decode(&value).expect("a block");
     events[0].actor = "mallory".to_owned();
-    batch.put(Space::Events, key.to_vec(), block::encode(&events));
+    batch.put(Space::Events, key.to_vec(), local::framed(&storage::EventBlock { events }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,13 @@ use proptest::prelude::*;
 use prost::Message as _;
 use quorate::codec::batch;
 use quorate::codec::block;
+use quorate::codec::command;
 use quorate::codec::event;
+use quorate::codec::local;
 use quorate::codec::rows;
 use quorate::codec::verdict;
+use quorate::ledger::Cause;
+use quorate::ledger::Command;
 use quorate::ledger::Event;
 use quorate::ledger::Request;
 use quorate::ledger::ResourceId;
@@ -14,6 +18,7 @@ use quorate::ledger::Stamp;
 use quorate::ledger::State;
 use quorate::ledger::outcome::Verdict;
 use quorate::ledger::rows::Row;
+use quorate::proto::storage::v1 as storage;
 use quorate::proto::v1;
 
 pub fn check_requests(stamp: Stamp, requests: &[Request]) -> Result<(), TestCaseError> {
@@ -30,19 +35,41 @@ pub fn check_verdict(verdict: &Verdict) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The events of an entry are stored as their messages say.
+/// The message of one command.
+fn one(command: &Command) -> v1::BatchCommand {
+    v1::BatchCommand { tag: 0, command: Some(command::encode(command)) }
+}
+
+/// The events of an entry are stored as their messages say, with what was asked and why.
 pub fn check_block(requests: &[Request], events: &[Event]) -> Result<(), TestCaseError> {
     let commands = batch::commands(requests);
     let position = event::Position { term: 1, index: 2 };
     let stored = event::write_entry(events, requests, &commands, position);
-    let mut messages = block::decode(&stored).expect("a block was just written");
-    prop_assert_eq!(&block::encode(&messages), &stored, "events are not stored as messages are encoded");
-    for (message, event) in messages.iter_mut().zip(events) {
+    let messages = block::decode(&stored).expect("a block was just written");
+    let encoded = local::framed(&storage::EventBlock { events: messages.clone() });
+    prop_assert_eq!(&encoded, &stored, "events are not stored as messages are encoded");
+    for (message, event) in messages.iter().zip(events) {
         let mut decided = event::encode(event, position);
-        decided.reason.clone_from(&message.reason);
-        decided.command.clone_from(&message.command);
-        decided.batch.clone_from(&message.batch);
-        prop_assert_eq!(&*message, &decided, "an event is stored as another");
+        let asked = match &event.cause {
+            Cause::Request { id, .. } => requests.iter().find(|request| request.id == *id),
+            Cause::Time => None,
+        };
+        decided.reason = asked.map(|request| request.reason.to_string()).unwrap_or_default();
+        let is_first = event.part.is_none_or(|part| part.index == 0);
+        match asked.map(|request| &request.command) {
+            None => {}
+            Some(Command::Batch(batch)) if event.part.is_some() => {
+                let index = event.part.map_or(0, |part| part.index);
+                decided.command = Some(one(&batch.commands()[index as usize]));
+            }
+            Some(Command::Batch(batch)) => {
+                let commands = batch.commands().iter().map(one).collect();
+                decided.batch = Some(v1::BatchRequest { atomic: true, commands, ..Default::default() });
+            }
+            Some(command) if is_first => decided.command = Some(one(command)),
+            Some(_) => {}
+        }
+        prop_assert_eq!(message, &decided, "an event is stored as another");
     }
     Ok(())
 }

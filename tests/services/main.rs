@@ -1,5 +1,6 @@
 //! The services of one node, over real sockets: what its answers say.
 
+mod export;
 mod faults;
 mod room;
 mod usage;

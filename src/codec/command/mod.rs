@@ -85,7 +85,8 @@ pub(super) fn decode_logged(message: Logged) -> Result<Command, Malformed> {
     }
 }
 
-/// The message of a command in a log entry, canonical: equal commands have equal messages.
+/// The message of a command in a log entry, canonical: equal commands have equal messages. For ever: what is
+/// stored is compared with it, by whoever decides it again.
 pub(super) fn encode_logged(command: &Command) -> Logged {
     let one = |command| v1::BatchCommand { tag: 0, command: Some(encode(command)) };
     match command {

@@ -9,8 +9,8 @@ use super::Corrupt;
 use super::Position;
 use super::WHAT;
 use super::array;
-use super::view::Happened;
-use super::view::View;
+use super::stored::Happened;
+use super::stored::Stored;
 use crate::codec::batch::fingerprint_of;
 use crate::codec::batch::fingerprint_of_encoded;
 use crate::codec::command;
@@ -39,7 +39,7 @@ pub struct Recorded {
 impl Recorded {
     /// An event from its bytes.
     pub fn new(bytes: Vec<u8>) -> Result<Self, Corrupt> {
-        let event = View::new(&bytes)?;
+        let event = Stored::new(&bytes)?;
         let request = match event.command {
             Some(command)
                 if event.part.is_none() && event.batch.is_none() && !event.request_id.is_empty() =>
@@ -62,12 +62,13 @@ pub fn decode_entry(events: &mut [Recorded]) -> Result<(Stamp, Vec<Request>), Co
     let mut seen = BTreeSet::new();
     let mut parts: Vec<&[u8]> = Vec::new();
     for recorded in events {
-        let event = View::new(&recorded.bytes)?;
+        let event = Stored::new(&recorded.bytes)?;
         if *time.get_or_insert(event.time) != event.time {
             return Err(at(&event, "has another log time than the others of its log entry"));
         }
         if event.request_id.is_empty() {
-            if let Happened::TimeRefused(body) = event.happened()? {
+            let happened = event.happened().map_err(|corrupt| at(&event, &corrupt.to_string()))?;
+            if let Happened::TimeRefused(body) = happened {
                 refused = Some(RefusedClock { clock: body.clock_ms, node: body.node_id });
             }
             continue;
@@ -106,7 +107,7 @@ enum Asked<'a> {
 }
 
 /// A batch has as many commands as events; a plan and a template are one command.
-fn in_parts<'a>(event: &View<'_>, commands: &[&'a [u8]], of: u32) -> Result<Asked<'a>, Corrupt> {
+fn in_parts<'a>(event: &Stored<'_>, commands: &[&'a [u8]], of: u32) -> Result<Asked<'a>, Corrupt> {
     use v1::batch_command::Command::ApplyPlan;
     use v1::batch_command::Command::ApplyTemplate;
     let messages = commands.iter().map(|command| message(event, command));
@@ -119,11 +120,11 @@ fn in_parts<'a>(event: &View<'_>, commands: &[&'a [u8]], of: u32) -> Result<Aske
     })
 }
 
-fn message<T: Message + Default>(event: &View<'_>, bytes: &[u8]) -> Result<T, Corrupt> {
+fn message<T: Message + Default>(event: &Stored<'_>, bytes: &[u8]) -> Result<T, Corrupt> {
     T::decode(bytes).map_err(|error| at(event, &error.to_string()))
 }
 
-fn request(event: &View<'_>, asked: Asked<'_>) -> Result<Request, Corrupt> {
+fn request(event: &Stored<'_>, asked: Asked<'_>) -> Result<Request, Corrupt> {
     let id = uuid::Uuid::parse_str(event.request_id).map_err(|error| Corrupt::new(WHAT, error))?;
     let (fingerprint, asked) = match asked {
         Asked::One(command) => (fingerprint_of_encoded(command), Logged::One(message(event, command)?)),
@@ -142,6 +143,6 @@ fn request(event: &View<'_>, asked: Asked<'_>) -> Result<Request, Corrupt> {
     })
 }
 
-fn at(event: &View<'_>, problem: &str) -> Corrupt {
+fn at(event: &Stored<'_>, problem: &str) -> Corrupt {
     Corrupt::new(WHAT, format!("event {}: {problem}", event.revision))
 }

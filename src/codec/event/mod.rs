@@ -6,7 +6,7 @@
 //! | `policy` | what happened to quotas |
 //! | `hold` | what happened to holds |
 //! | `write` | the events of one log entry, with what was asked, as they are stored |
-//! | `view` | events as they are stored, looked into |
+//! | `stored` | events as they are stored, looked into |
 //! | `entry` | what was asked, from the events that it led to |
 //! | `filter`, `names` | which events a reader wants; what an event names |
 
@@ -15,8 +15,8 @@ pub mod filter;
 mod hold;
 mod names;
 mod policy;
+pub mod stored;
 mod tree;
-pub mod view;
 mod write;
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(super) use tree::encode_rules;
 pub(super) use tree::encode_template;
 pub(super) use tree::encode_versions;
 #[cfg(test)]
-pub(super) use write::Asked;
+pub(super) use write::Unwritten;
 #[cfg(test)]
 pub(super) use write::write;
 pub use write::write_entry;

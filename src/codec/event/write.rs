@@ -37,7 +37,7 @@ pub fn write_entry(
     position: Position,
 ) -> Vec<u8> {
     let mut requests = requests.iter().zip(commands.iter().map(AsRef::as_ref));
-    let mut asked = Asked::Nothing;
+    let mut asked = Unwritten::Nothing;
     let mut reason = "";
     let mut block = block::begin(events.len());
     for event in events {
@@ -46,25 +46,28 @@ pub fn write_entry(
                 let answered = requests.find(|(request, _)| request.id == *id);
                 let (request, command) = answered.expect("an event answers a request of its entry");
                 reason = &request.reason;
-                asked = Asked::of(request, command, event.part.is_some());
+                asked = Unwritten::of(request, command, event.part.is_some());
             }
             block::add(&mut block, |bytes| write(bytes, event, position, reason, &mut asked));
         } else {
-            block::add(&mut block, |bytes| write(bytes, event, position, "", &mut Asked::Nothing));
+            block::add(&mut block, |bytes| write(bytes, event, position, "", &mut Unwritten::Nothing));
         }
+    }
+    if block.capacity() > 2 * block.len() {
+        block.shrink_to_fit();
     }
     block
 }
 
 /// What was asked and is not written yet.
-pub(in crate::codec) enum Asked<'a> {
+pub(in crate::codec) enum Unwritten<'a> {
     Nothing,
     One(&'a [u8]),
     Whole(v1::BatchRequest),
     Each(std::vec::IntoIter<v1::BatchCommand>),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Unwritten<'a> {
     fn of(request: &Request, command: &'a [u8], took_effect_in_parts: bool) -> Self {
         if !command.is_empty() {
             return Self::One(command);
@@ -102,7 +105,7 @@ pub(in crate::codec) fn write(
     event: &Event,
     position: Position,
     reason: &str,
-    asked: &mut Asked<'_>,
+    asked: &mut Unwritten<'_>,
 ) {
     bytes.number(1, event.revision);
     bytes.number(2, event.time);

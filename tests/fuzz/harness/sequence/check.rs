@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use quorate::codec::batch;
 use quorate::codec::event;
 use quorate::codec::event::Position;
 use quorate::codec::local;
@@ -68,9 +69,8 @@ impl Follower {
         let now = stamp.time.max(self.by_events.time());
         let before = self.by_events.revision();
         let position = Position::default();
-        let messages = applied.events.iter().map(|event| event::encode(event, position));
-        let block = storage::EventBlock { events: messages.collect() };
-        let bytes = local::framed(&block);
+        let commands = batch::commands(requests);
+        let bytes = event::write_entry(&applied.events, requests, &commands, position);
         let block: storage::EventBlock = local::message("an event block", &bytes).expect("a block");
         if !applied.events.is_empty() {
             self.blocks.push(bytes);

@@ -4,7 +4,7 @@ use super::Change;
 use super::Happened;
 use super::Line;
 use super::Lines;
-use super::View;
+use super::Stored;
 use crate::codec::fields::Writer;
 use crate::codec::number;
 use crate::proto::v1;
@@ -16,7 +16,7 @@ pub(in crate::codec) fn look_into(message: &v1::Event, bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     Writer(&mut bytes).number(15, 1u64);
     Writer(&mut bytes).text(10_000, "new");
-    let event = View::new(&bytes).expect("an event");
+    let event = Stored::new(&bytes).expect("an event");
     assert_eq!((event.revision, event.time), (message.revision, message.log_time_ms));
     assert_eq!((event.position.term, event.position.index), (message.raft_term, message.raft_index));
     assert_eq!((event.request_id, event.actor), (message.request_id.as_str(), message.actor.as_str()));

@@ -2,7 +2,7 @@
 //!
 //! | type | what it is |
 //! |---|---|
-//! | `View` | an event |
+//! | `Stored` | an event |
 //! | `Happened` | its body, of those that a fold asks for |
 //! | `Touched`, `Line` | what it touched, and what a hold takes |
 
@@ -23,7 +23,7 @@ use crate::proto::v1;
 
 /// An event in its bytes.
 #[derive(Debug, Clone)]
-pub struct View<'a> {
+pub struct Stored<'a> {
     /// Its position.
     pub revision: Revision,
     /// When it was decided.
@@ -53,10 +53,10 @@ pub struct View<'a> {
 const TOUCHED: u32 = 8;
 const BODIES: RangeInclusive<u32> = 16..=43;
 
-impl<'a> View<'a> {
+impl<'a> Stored<'a> {
     /// An event from its bytes.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let mut view = Self {
+        let mut event = Self {
             revision: 0,
             time: 0,
             position: Position::default(),
@@ -74,20 +74,20 @@ impl<'a> View<'a> {
         loop {
             let rest = fields.rest();
             match fields.next().transpose()? {
-                None => return Ok(view),
-                Some((1, value)) => view.revision = fields.number(value)?,
-                Some((2, value)) => view.time = fields.number(value)?,
-                Some((3, value)) => view.position.term = fields.number(value)?,
-                Some((4, value)) => view.position.index = fields.number(value)?,
-                Some((5, value)) => view.request_id = fields.text(value)?,
-                Some((6, value)) => view.fingerprint = fields.bytes(value)?,
-                Some((7, value)) => view.actor = fields.text(value)?,
-                Some((TOUCHED, _)) if view.touched.is_empty() => view.touched = rest,
-                Some((9, value)) => view.part = Some(part(fields.bytes(value)?)?),
-                Some((10, value)) => view.reason = fields.text(value)?,
-                Some((11, value)) => view.command = Some(fields.bytes(value)?),
-                Some((12, value)) => view.batch = Some(fields.bytes(value)?),
-                Some((body, value)) if BODIES.contains(&body) => view.body = (body, fields.bytes(value)?),
+                None => return Ok(event),
+                Some((1, value)) => event.revision = fields.number(value)?,
+                Some((2, value)) => event.time = fields.number(value)?,
+                Some((3, value)) => event.position.term = fields.number(value)?,
+                Some((4, value)) => event.position.index = fields.number(value)?,
+                Some((5, value)) => event.request_id = fields.text(value)?,
+                Some((6, value)) => event.fingerprint = fields.bytes(value)?,
+                Some((7, value)) => event.actor = fields.text(value)?,
+                Some((TOUCHED, _)) if event.touched.is_empty() => event.touched = rest,
+                Some((9, value)) => event.part = Some(part(fields.bytes(value)?)?),
+                Some((10, value)) => event.reason = fields.text(value)?,
+                Some((11, value)) => event.command = Some(fields.bytes(value)?),
+                Some((12, value)) => event.batch = Some(fields.bytes(value)?),
+                Some((body, value)) if BODIES.contains(&body) => event.body = (body, fields.bytes(value)?),
                 Some(_) => {}
             }
         }
