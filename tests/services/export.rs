@@ -3,6 +3,7 @@
 use quorate::codec::block;
 use quorate::proto::v1;
 use quorate::proto::v1::batch_command::Command;
+use tonic::Code;
 
 use crate::Bench;
 use crate::command;
@@ -25,10 +26,13 @@ impl Bench {
 async fn a_log_entry_larger_than_a_page_is_exported_page_by_page_whoever_else_exports() {
     let mut bench = Bench::new().await;
     // Most are denied, and say why: so many in one entry, or two.
-    let reserve = || v1::ReserveRequest { job: "j".repeat(100), ..reserve("1") };
+    let text = |letter: &str| letter.repeat(60);
+    let reserve = || v1::ReserveRequest { job: text("j"), consumer: text("c"), ..reserve("1") };
     let commands = (0..8_000).map(|tag| command(tag, Command::Reserve(reserve())));
     let batch = v1::BatchRequest { commands: commands.collect(), ..Default::default() };
-    bench.ledger.batch(batch).await.expect("decided");
+    let results = bench.ledger.batch(batch).await.expect("decided").into_inner().results;
+    let codes: std::collections::BTreeSet<_> = results.iter().map(|result| result.code).collect();
+    assert_eq!(codes, [Code::Ok as i32, Code::ResourceExhausted as i32].into());
 
     let mut all = Vec::new();
     let mut pages = 0;
