@@ -288,6 +288,7 @@ fn what_clients_were_told_of_time_is_checked() {
     too_late(replace(log_time(17_000)), conflict()).expect_err("no override is pending");
     too_late(Asked::Lend { until_ms: log_time(16_000) }, malformed()).expect("its end was past");
     too_late(Asked::Lend { until_ms: log_time(17_000) }, malformed()).expect_err("its end was to come");
+    too_late(Asked::Lend { until_ms: log_time(17_000) }, conflict()).expect_err("few loans wait");
     too_late(Asked::Change { limit: 3, at_ms: log_time(17_000) }, conflict()).expect_err("there is room");
 }
 
