@@ -30,6 +30,7 @@ run cargo clippy --release --all-targets -- -D warnings
 # The fuzz tests are those of `tests/fuzz`, two at a time on two cores: six minutes. All others take
 # no notice.
 run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
+run cargo test --release --locked --manifest-path patches/base2histogram/Cargo.toml
 # Many days on which everything goes wrong, and whether the first of them are the same when repeated.
 run scripts/sim.sh --seeds 200 --twice 20
 # Whether the simulation still finds what is wrong: three known bugs, in a build of their own.

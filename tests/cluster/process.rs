@@ -8,7 +8,7 @@ use crate::load;
 use crate::load::Load;
 
 /// An empty node must be cheap to keep.
-const EMPTY_NODE_KB: u64 = 60_000;
+const EMPTY_NODE_KB: u64 = 45_000;
 
 async fn stops_cleanly_on(signal: &str) {
     let mut cluster = Cluster::of_three().await;
