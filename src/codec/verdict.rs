@@ -33,7 +33,7 @@ pub(super) fn write(bytes: &mut Writer<'_>, field: u32, verdict: &Verdict) {
         // Most of them.
         Ok(grant)
             if grant.is_plain()
-                && let Granted::Hold { hold, expires_at } = grant.what =>
+                && let Granted::Hold { hold: hold @ 1.., expires_at } = grant.what =>
         {
             bytes.message(field, |bytes| {
                 bytes.number(1, hold);
