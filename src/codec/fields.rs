@@ -137,9 +137,15 @@ impl Writer<'_> {
     pub(super) fn number(&mut self, field: u32, number: impl Into<u64>) {
         let number = number.into();
         if number != 0 {
-            encode_key(field, WireType::Varint, self.0);
-            encode_varint(number, self.0);
+            self.chosen(field, number);
         }
+    }
+
+    /// A number that is one of several fields: which of them is there says something, so it is there also
+    /// when it is 0.
+    pub(super) fn chosen(&mut self, field: u32, number: u64) {
+        encode_key(field, WireType::Varint, self.0);
+        encode_varint(number, self.0);
     }
 
     /// Bytes, unless there are none.

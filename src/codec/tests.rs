@@ -784,6 +784,7 @@ fn all_rows() -> Vec<Row> {
     };
     let id = request_id();
     let verdict = Err(Box::new(Rejection::UnknownHold(1)));
+    let granted = |hold, expires_at| Ok(Grant::plain(Granted::Hold { hold, expires_at }));
     let applied = template::Applied { template: name("small"), version: 2, quotas: vec![(ResourceId(0), 9)] };
     let scope = |parent, rules, template| Row::Scope {
         id: ScopeId(3),
@@ -815,6 +816,11 @@ fn all_rows() -> Vec<Row> {
         Row::Hold(hold(NonZeroU64::new(99), tags())),
         Row::Closed(Closing { hold: 3, state: HoldState::Expired, revision: 8 }),
         Row::Request(id, Decided { fingerprint: [7; 16], revision: 8, verdict }),
+        Row::Request(id, Decided { fingerprint: [7; 16], revision: 8, verdict: granted(0, None) }),
+        Row::Request(
+            id,
+            Decided { fingerprint: [7; 16], revision: 8, verdict: granted(7, NonZeroU64::new(9)) },
+        ),
     ]
 }
 

@@ -33,10 +33,10 @@ pub(super) fn write(bytes: &mut Writer<'_>, field: u32, verdict: &Verdict) {
         // Most of them.
         Ok(grant)
             if grant.is_plain()
-                && let Granted::Hold { hold: hold @ 1.., expires_at } = grant.what =>
+                && let Granted::Hold { hold, expires_at } = grant.what =>
         {
             bytes.message(field, |bytes| {
-                bytes.number(1, hold);
+                bytes.chosen(1, hold);
                 bytes.number(5, expires_at.map_or(0, NonZeroU64::get));
             });
         }
