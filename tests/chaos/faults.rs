@@ -287,6 +287,7 @@ async fn removed(client: &Client, id: u64) -> Option<()> {
     }
 }
 
+/// Of a log: whether the node met its full disk, and knew what it was.
 fn says_full(log: &str) -> bool {
-    log.to_lowercase().contains("space")
+    log.contains("disk is full") || log.contains("No space left")
 }

@@ -4,10 +4,13 @@
 //! the network where that is possible. Whatever it starts, mounts or sets up ends with it, and it
 //! ends with us. Elsewhere it has a process group of its own, which is killed at the end.
 
+use std::env;
 use std::fmt;
 use std::fs;
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::panic;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -32,6 +35,9 @@ const AFTERWARDS: Duration = Duration::from_secs(600);
 const JUDGED_PER_SECOND: u64 = 2_000;
 
 pub const DIRECTORY: &str = "QUORATE_CHAOS_DIRECTORY";
+/// The file in that directory that says why the run failed.
+const WHY: &str = "panics";
+
 pub const ABLE: &str = "QUORATE_CHAOS_ABLE";
 
 /// Namespaces of one's own, which end with the process that made them; and that ends with us.
@@ -164,13 +170,14 @@ pub async fn run_apart(options: &Options, test: &str) {
     say(&format!("seed {}; again: {}", options.seed, options.again()));
     assert!(!kinds.is_empty(), "no fault is left");
     let directory = directory();
-    let mut command = machine.command(&std::env::current_exe().expect("this program"));
+    let mut command = machine.command(&env::current_exe().expect("this program"));
     command.args(["--exact", test, "--ignored", "--nocapture"]).stdin(Stdio::null()).process_group(0);
     Options { faults: Some(kinds), ..options.clone() }.hand_to(&mut command);
     command.env(DIRECTORY, &directory).env(ABLE, machine.able());
     let operations = u64::try_from(options.operations).expect("a count");
     let bound = Duration::from_secs(options.at_most + operations / JUDGED_PER_SECOND) + AFTERWARDS;
     let ended = Group(command.spawn().expect("start the run")).wait(bound).await;
+    let why = fs::read_to_string(directory.join(WHY)).unwrap_or_default();
     // Disks and processes may take a moment to be gone.
     eventually("nothing is left", async || left_over(&directory).is_empty().then_some(())).await;
     let passed = matches!(ended, Ended::Itself(status) if status.success());
@@ -179,7 +186,19 @@ pub async fn run_apart(options: &Options, test: &str) {
     } else {
         say(&format!("logs and data: {} (mount -o loop …/diskN.ext4 for the data)", directory.display()));
     }
-    assert!(passed, "{ended}; seed {}; again: {}", options.seed, options.again());
+    assert!(passed, "{why}{ended}; seed {}; again: {}", options.seed, options.again());
+}
+
+/// Has every panic of this process noted in the directory of the run, to be told at the very end again:
+/// there may be much between the two.
+pub fn note_panics() {
+    let path = Path::new(&env::var(DIRECTORY).expect("it is started by another test")).join(WHY);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        hook(info);
+        let mut file = File::options().create(true).append(true).open(&path).expect("a file for panics");
+        writeln!(file, "{info}").expect("note a panic");
+    }));
 }
 
 /// A process group that ends with its owner.

@@ -70,6 +70,7 @@ async fn inside() {
         println!("nothing to do: it was not started by another test");
         return;
     }
+    machine::note_panics();
     let options = Options::from_environment();
     run::run(&options).await;
 }

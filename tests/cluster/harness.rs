@@ -552,13 +552,38 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in &self.nodes {
-                let log = node.log();
-                let lines: Vec<_> = log.lines().collect();
-                let shown = &lines[lines.len().saturating_sub(100)..];
-                eprintln!("--- the end of the log of node {}:\n{}", node.id, shown.join("\n"));
+                eprintln!("--- the end of the log of node {}:\n{}", node.id, telling_end(&node.log()));
             }
         }
         // Before the directory they write to is removed.
         self.nodes.clear();
     }
+}
+
+/// The last lines of a log. While another node is away, a warning of openraft for every call that does
+/// not reach it pushes all else out of sight: of those only the very last are kept.
+fn telling_end(log: &str) -> String {
+    const WARNINGS: usize = 10;
+    const LINES: usize = 100;
+    let lines: Vec<_> = log.lines().collect();
+    let mut warnings = 0;
+    let mut telling = |line: &&str| {
+        let is_warning = line.contains(" WARN openraft");
+        warnings += usize::from(is_warning);
+        !is_warning || warnings <= WARNINGS
+    };
+    let mut shown: Vec<_> = lines.into_iter().rev().filter(|line| telling(line)).take(LINES).collect();
+    shown.reverse();
+    shown.join("\n")
+}
+
+#[test]
+fn the_end_of_a_log_tells_more_than_that_others_are_away() {
+    let line = |number: usize, what: &str| format!("2026-01-02T03:04:05.{number:06}Z {what}\n");
+    let mut log = line(0, " INFO quorate::server: started");
+    log.extend((1..500).map(|number| line(number, " WARN openraft::core::heartbeat::worker: failed")));
+    let end = telling_end(&log);
+    assert_eq!(end.lines().count(), 11);
+    assert!(end.contains("started") && end.contains("000499Z") && end.contains("000490Z"), "{end}");
+    assert!(end.lines().is_sorted(), "{end}");
 }

@@ -17,7 +17,8 @@ use rocksdb::WriteOptions;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties;
 
-use super::explain::background;
+use super::background;
+use super::explain;
 use super::explain::explain;
 use super::explain::explain_open;
 use super::folder::DirectoryLock;
@@ -245,7 +246,11 @@ impl Engine {
     pub(super) fn check_background(&self, action: &'static str) -> Result<(), StoreError> {
         match self.property(action, properties::BACKGROUND_ERRORS)? {
             0 => Ok(()),
-            count => Err(StoreError::new(action, background(self.db.path(), count))),
+            count => {
+                let path = self.db.path();
+                let reason = background::reason(path);
+                Err(StoreError::new(action, explain::background(path, count, reason.as_deref())))
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Knows nothing of what was being done.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
 use rocksdb::ErrorKind;
 
+use super::background::LOG;
 use crate::store::StoreError;
 
 /// How the operating system says that nothing more fits: on the disk, into what this user may take of it,
@@ -43,17 +45,21 @@ pub(super) fn explain_open(path: &Path, error: &rocksdb::Error) -> String {
     }
 }
 
-/// Flushes or compactions that nobody waited for.
-pub(super) fn background(path: &Path, count: u64) -> String {
-    format!(
-        "{}: {count} flushes or compactions failed: make room if the disk is full, check it if not, then start \
-         the node again ({} says why)",
-        path.display(),
-        path.join("LOG").display()
-    )
+/// Flushes or compactions that nobody waited for, and the last reason if one is known.
+pub(super) fn background(path: &Path, count: u64, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) if reason.starts_with("Corruption") => damaged(path, reason),
+        Some(reason) => system(path, reason),
+        None => format!(
+            "{}: {count} flushes or compactions failed: make room if the disk is full, check it if not, then \
+             start the node again ({} may say why)",
+            path.display(),
+            path.join(LOG).display()
+        ),
+    }
 }
 
-fn damaged(path: &Path, error: &rocksdb::Error) -> String {
+fn damaged(path: &Path, error: impl fmt::Display) -> String {
     format!("{} is damaged: this node must be replaced ({error})", path.display())
 }
 
@@ -72,6 +78,25 @@ fn system(path: &Path, error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_in_the_background_is_told_like_all_else_when_the_reason_is_known() {
+        let said = |reason| background(Path::new("/data"), 2, reason);
+        let full = "IO error: No space left on device: While appending to file: /data/9.sst";
+        assert!(
+            said(Some(full)).starts_with("/data: the disk is full: make room on it"),
+            "{}",
+            said(Some(full))
+        );
+        let damaged = said(Some("Corruption: block checksum mismatch"));
+        assert!(damaged.starts_with("/data is damaged: this node must be replaced (Corrup"), "{damaged}");
+        let unknown = said(None);
+        assert!(
+            unknown.contains("2 flushes or compactions failed: make room if the disk is full"),
+            "{unknown}"
+        );
+        assert!(unknown.ends_with("(/data/LOG may say why)"), "{unknown}");
+    }
 
     #[test]
     fn a_full_disk_and_a_broken_one_are_told_apart_and_from_what_is_neither() {

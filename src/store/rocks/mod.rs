@@ -12,6 +12,7 @@
 //!
 //! Knows nothing of what keys and values mean.
 
+mod background;
 mod engine;
 mod explain;
 mod folder;
