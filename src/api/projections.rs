@@ -1,5 +1,6 @@
 //! Reads of projections: usage over time, history, holders, denials; and how the projections are.
 
+use rust_decimal::Decimal;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -42,6 +43,32 @@ const MOST_DENIALS: usize = 1_000;
 
 /// How many holders are shown when nobody says.
 const HOLDERS: usize = 10;
+
+/// Where a page of holders ended: what the last one takes, and who that is.
+fn token_of(taken: Decimal, holder: &Holder) -> String {
+    let (kind, name) = match holder {
+        Holder::Consumer(name) => ("consumer", name),
+        Holder::Actor(name) => ("actor", name),
+    };
+    format!("{}:{kind}:{name}", number::write(taken))
+}
+
+fn holder_token(token: &str) -> Result<Option<(Decimal, Holder)>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let parse = || {
+        let (taken, holder) = token.split_once(':')?;
+        let (kind, name) = holder.split_once(':')?;
+        let holder = match kind {
+            "consumer" => Holder::Consumer(name.to_owned()),
+            "actor" => Holder::Actor(name.to_owned()),
+            _ => return None,
+        };
+        Some((number::parse("page_token", taken).ok()?, holder))
+    };
+    parse().map(Some).ok_or_else(|| malformed("page_token", "is not one this server gave"))
+}
 
 fn malformed(field: &str, problem: impl Into<String>) -> Status {
     status::malformed(&Malformed::new(field, problem.into()))
@@ -186,8 +213,11 @@ impl Api {
         };
         let (_, resource) = self.account(&request.scope, &request.resource)?;
         let path = command::path("scope", &request.scope).map_err(|error| status::malformed(&error))?;
-        let read = |store: &_| holders::largest(store, &path, resource, limit);
-        let (holders, revision) = self.read_views(holders::ABOUT, wanted, read).await?;
+        let after = holder_token(&request.page_token)?;
+        let read = |store: &_| holders::largest(store, &path, resource, after.as_ref(), limit);
+        let ((holders, has_more), revision) = self.read_views(holders::ABOUT, wanted, read).await?;
+        let last = holders.last().filter(|_| has_more);
+        let next_page_token = last.map(|(holder, amounts)| token_of(amounts.taken(), holder)).unwrap_or_default();
         let holder = |(holder, amounts): (Holder, holders::Amounts)| {
             let (consumer, actor) = match holder {
                 Holder::Consumer(consumer) => (consumer, String::new()),
@@ -196,7 +226,8 @@ impl Api {
             let (used, held) = (number::write(amounts.used), number::write(amounts.held));
             v1::HolderSum { consumer, actor, used, held }
         };
-        Ok(v1::ListHoldersResponse { holders: holders.into_iter().map(holder).collect(), revision })
+        let holders = holders.into_iter().map(holder).collect();
+        Ok(v1::ListHoldersResponse { holders, revision, next_page_token })
     }
 
     pub(super) async fn denials(

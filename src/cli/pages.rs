@@ -36,6 +36,11 @@ pub(super) struct Listing<T> {
 }
 
 impl Extent {
+    /// At most so many.
+    pub(super) fn up_to(limit: u64) -> Self {
+        Self { limit: Some(limit) }
+    }
+
     /// Asks `page` (size, token) for one page after the other.
     pub(super) async fn collect<T, F>(
         self,

@@ -77,8 +77,8 @@ pub struct HoldersArgs {
     #[command(flatten)]
     quota: QuotaName,
     /// Show at most this many
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -279,8 +279,21 @@ impl SeriesArgs {
 impl HoldersArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let QuotaName { scope, resource } = self.quota;
-        let message = v1::ListHoldersRequest { scope, resource, limit: self.limit, ..Default::default() };
-        let response = self.read.client(context).list_holders(message).await?;
+        let (client, of) = (&self.read.client(context), (&scope, &resource));
+        let page = |limit, page_token: String| async move {
+            let (scope, resource) = (of.0.clone(), of.1.clone());
+            let message =
+                v1::ListHoldersRequest { scope, resource, limit, page_token, ..Default::default() };
+            let v1::ListHoldersResponse { holders, next_page_token, revision } =
+                client.list_holders(message).await?;
+            Ok(Page { items: holders, next_token: next_page_token, revision })
+        };
+        let listing = Extent::up_to(self.limit).collect(page).await?;
+        let response = v1::ListHoldersResponse {
+            holders: listing.items,
+            next_page_token: listing.next_token,
+            revision: listing.revision,
+        };
         Ok(context.output.show(&response, |response| {
             let rows = response.holders.iter().map(|holder| {
                 let (consumer, actor) = (text_or_dash(&holder.consumer), text_or_dash(&holder.actor));

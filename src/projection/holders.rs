@@ -12,6 +12,7 @@
 //!
 //! In paths '/' is written as the byte 1: so the keys of everything below a scope follow its own.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -417,13 +418,15 @@ impl Projection for Holders {
 }
 
 /// Those who take most of a resource at and below a scope, the largest first; of equal ones in the order
-/// of their names.
+/// of their names. Only those behind `after`, which is what somebody took and who that was. Also tells
+/// whether there are more.
 pub fn largest(
     store: &dyn StateStore,
     scope: &Path,
     resource: ResourceId,
+    after: Option<&(Decimal, Holder)>,
     count: usize,
-) -> Result<Vec<(Holder, Amounts)>, ProjectionError> {
+) -> Result<(Vec<(Holder, Amounts)>, bool), ProjectionError> {
     let views = Views::new(store, ABOUT);
     let prefix = path_prefix(resource.0, scope.as_str());
     let mut sums: BTreeMap<Holder, Amounts> = BTreeMap::new();
@@ -447,8 +450,12 @@ pub fn largest(
     if let Some(error) = problem {
         return Err(error);
     }
-    let mut holders: Vec<_> = sums.into_iter().collect();
-    holders.sort_by_key(|(_, amounts)| std::cmp::Reverse(amounts.taken()));
+    let is_behind = |(holder, amounts): &(Holder, Amounts)| {
+        after.is_none_or(|(taken, last)| (Reverse(amounts.taken()), holder) > (Reverse(*taken), last))
+    };
+    let mut holders: Vec<_> = sums.into_iter().filter(is_behind).collect();
+    holders.sort_by_key(|(_, amounts)| Reverse(amounts.taken()));
+    let has_more = holders.len() > count;
     holders.truncate(count);
-    Ok(holders)
+    Ok((holders, has_more))
 }

@@ -441,6 +441,22 @@ fn bucket(changes: &[(u64, Decimal)], start: u64, length: u64, now: u64) -> usag
     usage::Bucket { start, last: taken, peak, average: area / Decimal::from(passed) }
 }
 
+/// All holders, page by page.
+fn all_holders(source: &Source, scope: &Path, resource: ledger::ResourceId) -> Vec<(Holder, holders::Amounts)> {
+    let mut all: Vec<(Holder, holders::Amounts)> = Vec::new();
+    loop {
+        let after = all.last().map(|(holder, amounts)| (amounts.taken(), holder.clone()));
+        let (page, has_more) =
+            holders::largest(&*source.store, scope, resource, after.as_ref(), 3).expect("holders");
+        assert!(page.len() == 3 || !has_more);
+        all.extend(page);
+        if !has_more {
+            return all;
+        }
+    }
+}
+
+
 /// Who takes what, from the live holds; and what was consumed of budgets stays with whoever did.
 fn check_holders(source: &Source) {
     let state = source.state.lock().unwrap();
@@ -461,7 +477,7 @@ fn check_holders(source: &Source) {
                 }
             }
         }
-        let found = holders::largest(&*source.store, &scope.path, resource, 100).expect("holders");
+        let found = all_holders(source, &scope.path, resource);
         assert!(found.is_sorted_by(|one, other| one.1.taken() >= other.1.taken()));
         let found: BTreeMap<_, _> =
             found.into_iter().map(|(holder, amounts)| (holder, (amounts.used, amounts.held))).collect();
@@ -469,7 +485,7 @@ fn check_holders(source: &Source) {
 
         // A budget: whatever anybody has consumed adds up to what is used.
         let budget = state.resource_id(&ledger::Name::parse("gpu_hours").unwrap()).unwrap();
-        let found = holders::largest(&*source.store, &scope.path, budget, 100).expect("holders");
+        let found = all_holders(source, &scope.path, budget);
         let sum = |of: fn(&holders::Amounts) -> Decimal| {
             found.iter().map(|(_, amounts)| of(amounts)).sum::<Decimal>()
         };

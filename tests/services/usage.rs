@@ -32,13 +32,24 @@ impl Bench {
     }
 
     async fn holders(&mut self) -> Vec<(String, String, String)> {
+        self.page_of_holders(0, "").await.expect("holders").0
+    }
+
+    async fn page_of_holders(
+        &mut self,
+        limit: u32,
+        page_token: &str,
+    ) -> Result<(Vec<(String, String, String)>, String), Status> {
         let request = v1::ListHoldersRequest {
             scope: "acme".into(),
             resource: "instances".into(),
+            limit,
+            page_token: page_token.into(),
             ..Default::default()
         };
-        let answer = self.query.list_holders(request).await.expect("holders").into_inner();
-        answer.holders.into_iter().map(|holder| (holder.consumer, holder.used, holder.held)).collect()
+        let answer = self.query.list_holders(request).await?.into_inner();
+        let holder = |holder: v1::HolderSum| (holder.consumer, holder.used, holder.held);
+        Ok((answer.holders.into_iter().map(holder).collect(), answer.next_page_token))
     }
 }
 
@@ -80,6 +91,30 @@ async fn a_subtree_is_summed_up_and_a_client_of_it_sees_no_more_than_its_own() {
     assert_eq!(view, [("instances".to_owned(), Some("7".to_owned()), "4".to_owned(), Some("3".to_owned()))]);
     let request = v1::GetConsumerViewRequest { scope: "acme/nobody".into(), ..Default::default() };
     assert_eq!(bench.query.get_consumer_view(request).await.expect_err("unknown").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn holders_come_page_by_page_the_largest_first() {
+    let mut bench = Bench::new().await;
+    for (consumer, amount) in [("b", "2"), ("a:1", "2"), ("c", "3"), ("", "1")] {
+        bench.held(v1::ReserveRequest { consumer: consumer.into(), ..reserve(amount) }).await;
+    }
+    let mut found = Vec::new();
+    let mut token = String::new();
+    loop {
+        let (page, next) = bench.page_of_holders(1, &token).await.expect("a page");
+        found.extend(page.into_iter().map(|(consumer, _, held)| (consumer, held)));
+        if next.is_empty() {
+            break;
+        }
+        token = next;
+    }
+    let expected = [("c", "3"), ("a:1", "2"), ("b", "2"), ("", "1")];
+    assert_eq!(found, expected.map(|(consumer, held)| (consumer.to_owned(), held.to_owned())));
+    for bad in ["x", "2:consumer", "two:consumer:b", "2:nobody:b"] {
+        let refused = bench.page_of_holders(1, bad).await.expect_err("nobody gave it");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{bad}");
+    }
 }
 
 #[tokio::test]
