@@ -217,7 +217,8 @@ impl Api {
         let read = |store: &_| holders::largest(store, &path, resource, after.as_ref(), limit);
         let ((holders, has_more), revision) = self.read_views(holders::ABOUT, wanted, read).await?;
         let last = holders.last().filter(|_| has_more);
-        let next_page_token = last.map(|(holder, amounts)| token_of(amounts.taken(), holder)).unwrap_or_default();
+        let next_page_token =
+            last.map(|(holder, amounts)| token_of(amounts.taken(), holder)).unwrap_or_default();
         let holder = |(holder, amounts): (Holder, holders::Amounts)| {
             let (consumer, actor) = match holder {
                 Holder::Consumer(consumer) => (consumer, String::new()),

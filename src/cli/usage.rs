@@ -279,28 +279,32 @@ impl SeriesArgs {
 impl HoldersArgs {
     async fn run(self, context: &mut Context<'_>) -> Result<(), Failure> {
         let QuotaName { scope, resource } = self.quota;
-        let (client, of) = (&self.read.client(context), (&scope, &resource));
-        let page = |limit, page_token: String| async move {
-            let (scope, resource) = (of.0.clone(), of.1.clone());
-            let message =
-                v1::ListHoldersRequest { scope, resource, limit, page_token, ..Default::default() };
-            let v1::ListHoldersResponse { holders, next_page_token, revision } =
-                client.list_holders(message).await?;
-            Ok(Page { items: holders, next_token: next_page_token, revision })
-        };
-        let listing = Extent::up_to(self.limit).collect(page).await?;
+        let message = &v1::ListHoldersRequest { scope, resource, ..Default::default() };
+        let client = &self.read.client(context);
+        let extent = Extent::up_to(self.limit);
+        let listing = extent
+            .collect(|limit, page_token| async move {
+                let message = v1::ListHoldersRequest { limit, page_token, ..message.clone() };
+                let v1::ListHoldersResponse { holders, next_page_token, revision } =
+                    client.list_holders(message).await?;
+                Ok(Page { items: holders, next_token: next_page_token, revision })
+            })
+            .await?;
+        let cut = extent.cut(&listing);
         let response = v1::ListHoldersResponse {
             holders: listing.items,
             next_page_token: listing.next_token,
             revision: listing.revision,
         };
-        Ok(context.output.show(&response, |response| {
+        context.output.show(&response, |response| {
             let rows = response.holders.iter().map(|holder| {
                 let (consumer, actor) = (text_or_dash(&holder.consumer), text_or_dash(&holder.actor));
                 vec![consumer, actor, holder.used.clone(), holder.held.clone()]
             });
             table(&["consumer", "actor", "#used", "#held"], rows)
-        })?)
+        })?;
+        context.output.note_cut(cut);
+        Ok(())
     }
 }
 

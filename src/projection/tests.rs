@@ -442,7 +442,11 @@ fn bucket(changes: &[(u64, Decimal)], start: u64, length: u64, now: u64) -> usag
 }
 
 /// All holders, page by page.
-fn all_holders(source: &Source, scope: &Path, resource: ledger::ResourceId) -> Vec<(Holder, holders::Amounts)> {
+fn all_holders(
+    source: &Source,
+    scope: &Path,
+    resource: ledger::ResourceId,
+) -> Vec<(Holder, holders::Amounts)> {
     let mut all: Vec<(Holder, holders::Amounts)> = Vec::new();
     loop {
         let after = all.last().map(|(holder, amounts)| (amounts.taken(), holder.clone()));
@@ -455,7 +459,6 @@ fn all_holders(source: &Source, scope: &Path, resource: ledger::ResourceId) -> V
         }
     }
 }
-
 
 /// Who takes what, from the live holds; and what was consumed of budgets stays with whoever did.
 fn check_holders(source: &Source) {
