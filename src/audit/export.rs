@@ -15,6 +15,7 @@ use super::AuditError;
 use crate::codec::Corrupt;
 use crate::codec::block;
 use crate::codec::event::Recorded;
+use crate::codec::json;
 use crate::codec::merkle;
 use crate::codec::merkle::Hash;
 use crate::proto::v1;
@@ -140,26 +141,37 @@ fn unreadable(form: Form, number: u64, problem: impl ToString) -> AuditError {
 
 fn parse(form: Form, number: u64, bytes: &[u8]) -> Result<Parsed, AuditError> {
     let bad = |problem: String| unreadable(form, number, problem);
-    if form == Form::Protobuf {
-        let record = EncodedRecord::decode(bytes).map_err(|error| bad(error.to_string()))?;
-        if record.encoded_len() == bytes.len()
-            && let Some(event) = record.event
-        {
-            return exported(event, record.leaf_hash).map_err(|corrupt| bad(corrupt.to_string()));
-        }
-        // A header or a trailer; or an event beside something else, of which others would see another one.
-        if record.event.is_some() {
-            return Err(bad("there is more in it than one event and its hash".to_owned()));
-        }
+    match form {
+        Form::Json => match json::record(bytes) {
+            Some(encoded) => parse_encoded(&encoded).map_err(bad),
+            None => {
+                let message = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+                parse_message(message).map_err(bad)
+            }
+        },
+        Form::Protobuf => parse_encoded(bytes).map_err(bad),
     }
-    let message: v1::ExportRecord = match form {
-        Form::Json => serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?,
-        Form::Protobuf => v1::ExportRecord::decode(bytes).map_err(|error| bad(error.to_string()))?,
-    };
-    match message.record.ok_or_else(|| bad("it is neither header, event nor trailer".to_owned()))? {
+}
+
+fn parse_encoded(bytes: &[u8]) -> Result<Parsed, String> {
+    let record = EncodedRecord::decode(bytes).map_err(|error| error.to_string())?;
+    if record.encoded_len() == bytes.len()
+        && let Some(event) = record.event
+    {
+        return exported(event, record.leaf_hash).map_err(|corrupt| corrupt.to_string());
+    }
+    // A header or a trailer; or an event beside something else, of which others would see another one.
+    if record.event.is_some() {
+        return Err("there is more in it than one event and its hash".to_owned());
+    }
+    parse_message(v1::ExportRecord::decode(bytes).map_err(|error| error.to_string())?)
+}
+
+fn parse_message(message: v1::ExportRecord) -> Result<Parsed, String> {
+    match message.record.ok_or("it is neither header, event nor trailer")? {
         Record::Header(header) => Ok(Parsed::Header(header)),
         Record::Event(event) => {
-            exported(event.encode_to_vec(), message.leaf_hash).map_err(|corrupt| bad(corrupt.to_string()))
+            exported(event.encode_to_vec(), message.leaf_hash).map_err(|corrupt| corrupt.to_string())
         }
         Record::Trailer(trailer) => Ok(Parsed::Trailer(trailer)),
     }

@@ -141,8 +141,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A number that is one of several fields: which of them is there says something, so it is there also
-    /// when it is 0.
+    /// A number that is there also when it is 0, as one of several fields is: which of them is there says
+    /// something.
     pub(super) fn chosen(&mut self, field: u32, number: u64) {
         encode_key(field, WireType::Varint, self.0);
         encode_varint(number, self.0);
@@ -160,7 +160,7 @@ impl Writer<'_> {
         self.bytes(field, text.as_bytes());
     }
 
-    /// A message that is encoded already; it is there also when it is empty.
+    /// A message that is encoded already, or bytes; it is there also when it is empty.
     pub(super) fn encoded(&mut self, field: u32, message: &[u8]) {
         encode_key(field, WireType::LengthDelimited, self.0);
         encode_varint(message.len() as u64, self.0);

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod event;
 mod fields;
 mod hold;
+pub mod json;
 pub mod keys;
 pub mod local;
 mod mask;

@@ -13,6 +13,7 @@ use super::event;
 use super::event::Position;
 use super::event::stored::tests::look_into;
 use super::fields::Writer;
+use super::json;
 use super::local;
 use super::rejection;
 use super::rows;
@@ -751,7 +752,22 @@ fn events_come_back_as_they_were() {
             event::write(&mut Writer(&mut written), &event, position, "", asked);
             assert_eq!(written, message.encode_to_vec(), "{body:?}");
             look_into(&message, &written);
+            exported_in_json(&message);
             assert_eq!(event::decode(message, &decimals), Ok(event));
+        }
+    }
+}
+
+/// A line of an export is read as the message that it was made of, and most of them without one.
+fn exported_in_json(event: &v1::Event) {
+    let record = v1::export_record::Record::Event(event.clone());
+    let record = v1::ExportRecord { record: Some(record), leaf_hash: vec![7; 32] };
+    let line = serde_json::to_string(&record).expect("JSON");
+    match json::record(line.as_bytes()) {
+        Some(encoded) => assert_eq!(encoded, record.encode_to_vec(), "{line}"),
+        None => {
+            let rare = ["_mask\":\"", "\"below\":[", "\"transfer_ids\":["];
+            assert!(rare.iter().any(|field| line.contains(field)), "{line}");
         }
     }
 }

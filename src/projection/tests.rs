@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_truncation)] // Of small numbers.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -455,6 +456,8 @@ fn all_holders(
         assert!(page.len() == 3 || !has_more);
         all.extend(page);
         if !has_more {
+            let names: BTreeSet<_> = all.iter().map(|(holder, _)| holder).collect();
+            assert_eq!(names.len(), all.len(), "nobody is on two pages");
             return all;
         }
     }

@@ -35,10 +35,10 @@ const AFTERWARDS: Duration = Duration::from_secs(600);
 const JUDGED_PER_SECOND: u64 = 2_000;
 
 pub const DIRECTORY: &str = "QUORATE_CHAOS_DIRECTORY";
-/// The file in that directory that says why the run failed.
-const WHY: &str = "panics";
-
 pub const ABLE: &str = "QUORATE_CHAOS_ABLE";
+
+/// The file in the directory of a run with all its panics: mostly one, which is why it failed.
+const PANICS: &str = "panics";
 
 /// Namespaces of one's own, which end with the process that made them; and that ends with us.
 const APART: [&str; 9] =
@@ -177,7 +177,7 @@ pub async fn run_apart(options: &Options, test: &str) {
     let operations = u64::try_from(options.operations).expect("a count");
     let bound = Duration::from_secs(options.at_most + operations / JUDGED_PER_SECOND) + AFTERWARDS;
     let ended = Group(command.spawn().expect("start the run")).wait(bound).await;
-    let why = fs::read_to_string(directory.join(WHY)).unwrap_or_default();
+    let why = fs::read_to_string(directory.join(PANICS)).unwrap_or_default();
     // Disks and processes may take a moment to be gone.
     eventually("nothing is left", async || left_over(&directory).is_empty().then_some(())).await;
     let passed = matches!(ended, Ended::Itself(status) if status.success());
@@ -192,12 +192,13 @@ pub async fn run_apart(options: &Options, test: &str) {
 /// Has every panic of this process noted in the directory of the run, to be told at the very end again:
 /// there may be much between the two.
 pub fn note_panics() {
-    let path = Path::new(&env::var(DIRECTORY).expect("it is started by another test")).join(WHY);
+    let path = Path::new(&env::var(DIRECTORY).expect("it is started by another test")).join(PANICS);
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         hook(info);
-        let mut file = File::options().create(true).append(true).open(&path).expect("a file for panics");
-        writeln!(file, "{info}").expect("note a panic");
+        // It has been said already, and a panic in here would end the process before it has cleaned up.
+        let file = File::options().create(true).append(true).open(&path);
+        drop(file.and_then(|mut file| writeln!(file, "{info}")));
     }));
 }
 

@@ -52,6 +52,7 @@ fn the_kept_inputs_are_made_anew() {
             "sequence" => sequences.clone(),
             "log_batch" => each(&sequences, |sequence| sequence.batches.clone()),
             "event_block" => each(&sequences, |sequence| sequence.blocks().to_vec()),
+            "export" => [header_and_trailer(), each(&sequences, exported)].concat(),
             "row" => each(&sequences, Sequence::rows),
             "state" => each(&sequences, |sequence| vec![state(&sequence.rows())]),
             "record" => records(),
@@ -107,6 +108,32 @@ fn each(sequences: &[Vec<u8>], of: impl Fn(&Sequence) -> Vec<Vec<u8>>) -> Vec<Ve
     let inputs = sequences.iter().flat_map(|input| of(&Sequence::of(input))).collect();
     seen::take();
     inputs
+}
+
+fn header_and_trailer() -> Vec<Vec<u8>> {
+    let (origin, from_revision) = ("quorate/test".to_owned(), 5);
+    let header = v1::ExportHeader { format: 1, origin, from_revision, edge: vec![vec![7; 32]] };
+    let trailer = v1::ExportTrailer {
+        to_revision: 9,
+        checkpoint: "quorate/test\n9\n".to_owned(),
+        consistency: vec![vec![7; 32], Vec::new()],
+        verifier_keys: vec!["key".to_owned()],
+    };
+    let records = [v1::export_record::Record::Header(header), v1::export_record::Record::Trailer(trailer)];
+    records.map(|record| line(record, Vec::new())).to_vec()
+}
+
+fn line(record: v1::export_record::Record, leaf_hash: Vec<u8>) -> Vec<u8> {
+    serde_json::to_vec(&v1::ExportRecord { record: Some(record), leaf_hash }).expect("JSON")
+}
+
+/// The events of a sequence, a line of JSON each.
+fn exported(sequence: &Sequence) -> Vec<Vec<u8>> {
+    let blocks = sequence.blocks().to_vec().into_iter();
+    let events = blocks.flat_map(|bytes| {
+        local::message::<storage::EventBlock>("an event block", &bytes).expect("a block").events
+    });
+    events.map(|event| line(v1::export_record::Record::Event(event), vec![0xFB; 4])).collect()
 }
 
 fn state(rows: &[Vec<u8>]) -> Vec<u8> {

@@ -39,6 +39,7 @@ macro_rules! targets {
 targets! {
     log_batch: Form::Message(0), up to 2000;
     event_block: Form::Message(1), up to 4000;
+    export: Form::Text, up to 3000;
     row: Form::Message(1), up to 2000;
     state: Form::Message(0), up to 8000;
     record: Form::Message(2), up to 500;

@@ -33,7 +33,7 @@ const NUMBERS: [u64; 16] = [
 ];
 
 /// Texts that mean something somewhere.
-const TEXTS: [&str; 44] = [
+const TEXTS: [&str; 48] = [
     "",
     "a",
     "acme",
@@ -78,12 +78,16 @@ const TEXTS: [&str; 44] = [
     "018bcfe5-6800-7000-8000-000000000001",
     "scope",
     "resource",
+    "null",
+    "true",
+    "AA==",
+    "18446744073709551616",
 ];
 
 /// What is between the words of a document.
-const MARKS: [&str; 18] = [
+const MARKS: [&str; 20] = [
     "\n", "  ", ": ", "- ", "{", "}", "[", "]", ",", "\"", "'", "#", "&a ", "*a", "|\n", "---\n", "!!str ",
-    "~",
+    "~", "\\", ":",
 ];
 
 /// The form of the inputs of a harness.

@@ -45,18 +45,21 @@ pub(super) fn explain_open(path: &Path, error: &rocksdb::Error) -> String {
     }
 }
 
-/// Flushes or compactions that nobody waited for, and the last reason if one is known.
+/// Flushes or compactions that nobody waited for, and why the last of them failed, if that is known.
 pub(super) fn background(path: &Path, count: u64, reason: Option<&str>) -> String {
-    match reason {
-        Some(reason) if reason.starts_with("Corruption") => damaged(path, reason),
-        Some(reason) => system(path, reason),
-        None => format!(
-            "{}: {count} flushes or compactions failed: make room if the disk is full, check it if not, then \
-             start the node again ({} may say why)",
-            path.display(),
-            path.join(LOG).display()
-        ),
-    }
+    let reason = match reason {
+        Some(reason) if reason.starts_with("Corruption") || reason.contains("No such file") => {
+            return damaged(path, reason);
+        }
+        Some(reason) if advice(reason).is_some() => return system(path, reason),
+        Some(reason) => reason.to_owned(),
+        None => format!("{} may say why", path.join(LOG).display()),
+    };
+    format!(
+        "{}: {count} flushes or compactions failed: make room if the disk is full, check it if not, then start \
+         the node again ({reason})",
+        path.display(),
+    )
 }
 
 fn damaged(path: &Path, error: impl fmt::Display) -> String {
@@ -64,15 +67,22 @@ fn damaged(path: &Path, error: impl fmt::Display) -> String {
 }
 
 fn system(path: &Path, error: &str) -> String {
+    match advice(error) {
+        Some(advice) => format!("{}: {advice} ({error})", path.display()),
+        None => format!("{}: {error}", path.display()),
+    }
+}
+
+/// What to do about an error of the system.
+fn advice(error: &str) -> Option<&'static str> {
     let is_of = |words: &[&str]| words.iter().any(|words| error.contains(words));
-    let advice = match () {
-        () if is_of(&FULL) => "the disk is full: make room on it, then start the node again",
-        () if is_of(&BROKEN) => {
-            "the disk failed: check it, then start the node again, or replace the node if data is lost"
-        }
-        () => return format!("{}: {error}", path.display()),
-    };
-    format!("{}: {advice} ({error})", path.display())
+    if is_of(&FULL) {
+        Some("the disk is full: make room on it, then start the node again")
+    } else if is_of(&BROKEN) {
+        Some("the disk failed: check it, then start the node again, or replace the node if data is lost")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -88,8 +98,15 @@ mod tests {
             "{}",
             said(Some(full))
         );
-        let damaged = said(Some("Corruption: block checksum mismatch"));
-        assert!(damaged.starts_with("/data is damaged: this node must be replaced (Corrup"), "{damaged}");
+        for reason in
+            ["Corruption: block checksum mismatch", "IO error: No such file or directory: /data/9.sst"]
+        {
+            let damaged = said(Some(reason));
+            assert!(damaged.starts_with("/data is damaged: this node must be replaced ("), "{damaged}");
+        }
+        let other = said(Some("IO error: Too many open files: /data/9.sst"));
+        assert!(other.contains("2 flushes or compactions failed: make room"), "{other}");
+        assert!(other.ends_with("(IO error: Too many open files: /data/9.sst)"), "{other}");
         let unknown = said(None);
         assert!(
             unknown.contains("2 flushes or compactions failed: make room if the disk is full"),

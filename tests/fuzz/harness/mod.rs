@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `log_batch` | the payload of a log entry |
 //! | `event_block` | a framed block of events |
+//! | `export` | a line of an export in JSON |
 //! | `row` | a framed row of the state |
 //! | `state` | all rows of a state |
 //! | `record` | what else a node keeps for itself; the first byte says what |
@@ -23,6 +24,7 @@
 pub mod command;
 pub mod document;
 pub mod event_block;
+pub mod export;
 pub mod log_batch;
 pub mod raft;
 pub mod record;
