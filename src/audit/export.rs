@@ -3,11 +3,14 @@
 //! Reading is what takes the time of an audit, so records are read in chunks on all cores; they come out
 //! in order.
 
-use std::collections::VecDeque;
 use std::io;
 use std::io::BufRead;
 use std::io::Read as _;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
 use std::thread;
+use std::thread::Scope;
 
 use prost::Message as _;
 
@@ -23,6 +26,9 @@ use crate::proto::v1::export_record::Record;
 
 /// A chunk has so many bytes, or one record more.
 const CHUNK: usize = 1 << 20;
+
+/// How many chunks each who reads them has: one in hand, one for when that is done.
+const AHEAD: usize = 2;
 
 /// How an export in protobuf begins.
 const MAGIC: &[u8] = b"quorate-export-1";
@@ -114,18 +120,22 @@ struct Chunk {
     form: Form,
     /// The number of its first record, from 1.
     first: u64,
-    records: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
+    /// Where each record ends.
+    ends: Vec<usize>,
 }
 
 impl Chunk {
     /// Its records up to the first that cannot be read.
-    fn parse(self) -> ParsedChunk {
-        let mut records = Vec::with_capacity(self.records.len());
-        for (number, bytes) in (self.first..).zip(self.records) {
-            match parse(self.form, number, &bytes) {
+    fn parse(&self) -> ParsedChunk {
+        let mut records = Vec::with_capacity(self.ends.len());
+        let mut begin = 0;
+        for (number, &end) in (self.first..).zip(&self.ends) {
+            match parse(self.form, number, &self.bytes[begin..end]) {
                 Ok(parsed) => records.push(parsed),
                 Err(problem) => return (records, Some(problem)),
             }
+            begin = end;
         }
         (records, None)
     }
@@ -206,47 +216,44 @@ impl<R: BufRead> Chunks<R> {
 
     /// The next chunk; nothing at the end. What cannot be read is the end, too, and why.
     fn chunk(&mut self) -> (Option<Chunk>, Option<AuditError>) {
-        let first = self.next;
-        let (mut records, mut bytes, mut problem) = (Vec::new(), 0, None);
-        while bytes < CHUNK {
-            let record = match self.form {
-                Form::Json => self.line(),
-                Form::Protobuf => self.message(),
+        let mut chunk = Chunk { form: self.form, first: self.next, bytes: Vec::new(), ends: Vec::new() };
+        chunk.bytes.reserve(CHUNK);
+        let mut problem = None;
+        while chunk.bytes.len() + chunk.ends.len() * OVERHEAD < CHUNK {
+            let read = match self.form {
+                Form::Json => self.line(&mut chunk.bytes),
+                Form::Protobuf => self.message(&mut chunk.bytes),
             };
-            match record {
-                Ok(Some(record)) => {
-                    bytes += record.len() + OVERHEAD;
+            match read {
+                Ok(true) => {
                     self.next += 1;
-                    records.push(record);
+                    chunk.ends.push(chunk.bytes.len());
                 }
-                Ok(None) => break,
+                Ok(false) => break,
                 Err(error) => {
                     problem = Some(unreadable(self.form, self.next, error));
                     break;
                 }
             }
         }
-        ((!records.is_empty()).then_some(Chunk { form: self.form, first, records }), problem)
+        ((!chunk.ends.is_empty()).then_some(chunk), problem)
     }
 
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        let limit = LONGEST as u64;
-        if self.reader.by_ref().take(limit).read_until(b'\n', &mut line)? == 0 {
-            return Ok(None);
+    /// Adds the next line to `bytes`, if there is one.
+    fn line(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
+        match self.reader.by_ref().take(LONGEST as u64).read_until(b'\n', bytes)? {
+            LONGEST => Err(io::Error::other(format!("it is longer than {LONGEST} bytes"))),
+            length => Ok(length > 0),
         }
-        if line.len() >= LONGEST {
-            return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
-        }
-        Ok(Some(line))
     }
 
-    fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The same of a message.
+    fn message(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
         let mut length: usize = 0;
         for shift in (0..).step_by(7) {
             let mut byte = [0];
             match self.reader.read(&mut byte)? {
-                0 if shift == 0 => return Ok(None),
+                0 if shift == 0 => return Ok(false),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {}
             }
@@ -258,12 +265,32 @@ impl<R: BufRead> Chunks<R> {
                 break;
             }
         }
-        let mut message = Vec::new();
-        let read = self.reader.by_ref().take(length as u64).read_to_end(&mut message)?;
-        if read < length {
-            return Err(io::Error::other("the file ends in the middle of it"));
+        match self.reader.by_ref().take(length as u64).read_to_end(bytes)? {
+            read if read < length => Err(io::Error::other("the file ends in the middle of it")),
+            _ => Ok(true),
         }
-        Ok(Some(message))
+    }
+}
+
+/// Somebody who reads chunks, one after the other.
+struct Lane {
+    chunks: Sender<Chunk>,
+    parsed: Receiver<ParsedChunk>,
+}
+
+impl Lane {
+    /// It ends when nobody has more for it.
+    fn open<'scope>(scope: &'scope Scope<'scope, '_>) -> Self {
+        let (sender, chunks) = channel::<Chunk>();
+        let (results, parsed) = channel();
+        scope.spawn(move || {
+            for chunk in chunks {
+                if results.send(chunk.parse()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { chunks: sender, parsed }
     }
 }
 
@@ -275,23 +302,29 @@ pub fn read<R: BufRead>(
     let mut chunks = Chunks::new(reader)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        let mut waiting = VecDeque::new();
+        // Each in turn, so that what comes first is taken first, also when something behind it cannot be read.
+        let lanes: Vec<_> = (0..workers).map(|_| Lane::open(scope)).collect();
+        let (mut sent, mut taken) = (lanes.iter().cycle(), lanes.iter().cycle());
+        let mut waiting = 0;
         let mut last_problem = None;
         let mut is_over = false;
         loop {
-            // What comes first is taken first, also when something behind it cannot be read.
-            while !is_over && waiting.len() <= workers {
+            while !is_over && waiting < AHEAD * workers {
                 let (chunk, problem) = chunks.chunk();
                 is_over = chunk.is_none() || problem.is_some();
                 last_problem = problem;
                 if let Some(chunk) = chunk {
-                    waiting.push_back(scope.spawn(move || chunk.parse()));
+                    let lane = sent.next().expect("there is one at least");
+                    lane.chunks.send(chunk).expect("it is open");
+                    waiting += 1;
                 }
             }
-            let Some(parsed) = waiting.pop_front() else {
+            if waiting == 0 {
                 return last_problem.map_or(Ok(()), Err);
-            };
-            let (records, problem) = parsed.join().expect("reading a record does not panic");
+            }
+            waiting -= 1;
+            let lane = taken.next().expect("there is one at least");
+            let (records, problem) = lane.parsed.recv().expect("reading a record does not panic");
             records.into_iter().try_for_each(&mut take)?;
             problem.map_or(Ok(()), Err)?;
         }
