@@ -275,6 +275,14 @@ impl Node {
             let problem = format!("there is no projection {name:?}; there are {}", names.join(", "));
             return Err(Error::new(ErrorKind::Invalid, problem));
         };
+        let removed = self.state().compacted_at();
+        if progress.about.needs_all_events && removed > 0 {
+            let problem = format!(
+                "the events up to {removed} were removed, and {name} would be wrong if it was made of the others \
+                 alone: to have it anew, replace this node, which then takes what another one has"
+            );
+            return Err(Error::new(ErrorKind::Refused, problem));
+        }
         let sent = self.projections.rebuild.send(progress.about.name).await;
         sent.map_err(|_| Error::new(ErrorKind::Fault, "this node is stopping"))
     }

@@ -32,6 +32,7 @@ pub const ABOUT: About = About {
     purpose: "how often commands were not carried out, by hour, reason and quota",
     number: 0x13,
     version: 1,
+    needs_all_events: true,
 };
 
 const WHAT: &str = "a record of denials";

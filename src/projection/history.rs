@@ -28,8 +28,13 @@ use crate::proto::storage::v1 as storage;
 use crate::store::StateStore;
 
 /// What it is.
-pub const ABOUT: About =
-    About { name: "history", purpose: "the events of each quota, hold and job", number: 0x12, version: 1 };
+pub const ABOUT: About = About {
+    name: "history",
+    purpose: "the events of each quota, hold and job",
+    number: 0x12,
+    version: 1,
+    needs_all_events: false,
+};
 
 const WHAT: &str = "a record of history";
 

@@ -41,8 +41,13 @@ use crate::proto::v1;
 use crate::store::StateStore;
 
 /// What it is.
-pub const ABOUT: About =
-    About { name: "holders", purpose: "who takes how much of each quota", number: 0x14, version: 1 };
+pub const ABOUT: About = About {
+    name: "holders",
+    purpose: "who takes how much of each quota",
+    number: 0x14,
+    version: 1,
+    needs_all_events: true,
+};
 
 const WHAT: &str = "a record of holders";
 

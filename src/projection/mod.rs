@@ -66,6 +66,9 @@ pub struct About {
     pub number: u8,
     /// Of the form of its records. What has another version is made anew.
     pub version: u32,
+    /// Whether it would be wrong, or know less than it knew, if it was made anew of the events that are left
+    /// when old ones were removed.
+    pub needs_all_events: bool,
 }
 
 /// An event on its way into projections.

@@ -29,6 +29,7 @@ pub const ABOUT: About = About {
     purpose: "the Merkle tree over all events: checkpoints and proofs",
     number: 0x10,
     version: 1,
+    needs_all_events: false,
 };
 
 const WHAT: &str = "a tile of the event tree";

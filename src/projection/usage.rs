@@ -38,6 +38,7 @@ pub const ABOUT: About = About {
     purpose: "what was taken of each quota by minute, hour and day: last, peak, average",
     number: 0x11,
     version: 1,
+    needs_all_events: true,
 };
 
 const WHAT: &str = "a record of usage";

@@ -185,6 +185,31 @@ async fn who_takes_what_when_and_what_was_denied_is_known_at_once_and_made_anew(
 }
 
 #[tokio::test]
+async fn what_needs_events_that_were_removed_is_not_made_anew_without_them() {
+    let mut bench = Bench::new().await;
+    bench.held(hold_of("team", "2")).await;
+    let through_revision = bench.revision().await;
+    let compact = v1::CompactEventsRequest { request_id: id(), through_revision, ..Default::default() };
+    bench.events.compact_events(compact).await.expect("they are let go");
+    for (name, is_possible) in
+        [("proofs", true), ("history", true), ("usage", false), ("holders", false), ("denials", false)]
+    {
+        let request = v1::RebuildProjectionRequest { name: name.into() };
+        let rebuilt = bench.query.rebuild_projection(request).await;
+        match rebuilt {
+            Ok(_) => assert!(is_possible, "{name}"),
+            Err(status) => {
+                assert!(!is_possible && status.code() == Code::FailedPrecondition, "{name}: {status:?}");
+                let said =
+                    format!("the events up to {through_revision} were removed, and {name} would be wrong");
+                assert!(status.message().contains(&said), "{status:?}");
+            }
+        }
+    }
+    assert_eq!(bench.holders().await, [("team".to_owned(), "0".to_owned(), "2".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_node_proves_its_events_also_while_the_tree_is_made_anew() {
     use quorate::codec::block;
     use quorate::codec::merkle;
