@@ -216,8 +216,8 @@ impl<R: BufRead> Chunks<R> {
 
     /// The next chunk; nothing at the end. What cannot be read is the end, too, and why.
     fn chunk(&mut self) -> (Option<Chunk>, Option<AuditError>) {
-        let mut chunk = Chunk { form: self.form, first: self.next, bytes: Vec::new(), ends: Vec::new() };
-        chunk.bytes.reserve(CHUNK);
+        let bytes = Vec::with_capacity(CHUNK);
+        let mut chunk = Chunk { form: self.form, first: self.next, bytes, ends: Vec::new() };
         let mut problem = None;
         while chunk.bytes.len() + chunk.ends.len() * OVERHEAD < CHUNK {
             let read = match self.form {

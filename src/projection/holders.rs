@@ -423,8 +423,8 @@ impl Projection for Holders {
 }
 
 /// Those who take most of a resource at and below a scope, the largest first; of equal ones consumers
-/// before actors, each in the order of their names. Only those behind `after`, which is what somebody took and who that was. Also tells
-/// whether there are more.
+/// before actors, each in the order of their names. Only those behind `after`, which is what somebody took
+/// and who that was. Also tells whether there are more.
 pub fn largest(
     store: &dyn StateStore,
     scope: &Path,

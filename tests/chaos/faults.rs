@@ -287,7 +287,7 @@ async fn removed(client: &Client, id: u64) -> Option<()> {
     }
 }
 
-/// Of a log: whether it leads whoever reads it to the full disk. On one there may be no room left to say more.
+/// Of a log: whether it leads whoever reads it to the full disk, on which there may be no room to say more.
 fn says_full(log: &str) -> bool {
     log.contains("disk is full") || log.contains("No space left")
 }
