@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 usage() {
     cat <<'HELP'
 usage: scripts/chaos.sh [--seconds S] [--at-most S] [--kills N] [--operations N] [--seed S]
-                        [--faults LIST] [--loopback] [--keep]
+                        [--faults LIST] [--power] [--loopback] [--keep]
 
 Builds, starts three nodes, and harms them while clients work: processes are killed and paused, the
 network between them is cut, loses packets or is slow, disks fill up, files are damaged, nodes are
@@ -22,6 +22,8 @@ Faults go on until each kind has happened, for at least 60 seconds, and until th
   --operations N   a goal: so many commands are acknowledged
   --seed S         where all chance comes from; printed when it is not given
   --faults LIST    these kinds alone, joined by commas: "kill-leader,cut-follower"
+  --power          the end of a process is a loss of power: what RocksDB had written and not synced
+                   is gone. The nodes are those of power/, which has files for it
   --loopback       no namespaces, no mounts: without the faults that need them
   --keep           leave logs and data behind; after a failure they stay in any case
 
@@ -48,6 +50,7 @@ while (($# > 0)); do
         export QUORATE_CHAOS_FAULTS=$2
         shift
         ;;
+    --power) export QUORATE_CHAOS_POWER=$CARGO_TARGET_DIR/release/quorate-power ;;
     --loopback) export QUORATE_CHAOS_LOOPBACK=yes ;;
     --keep) export QUORATE_CHAOS_KEEP=yes ;;
     -h | --help)
@@ -65,5 +68,6 @@ done
 cd "$QUORATE_ROOT"
 scripts/setup.sh
 [[ -n ${QUORATE_CHAOS_LOOPBACK:-} ]] || scripts/setup.sh --faults
+if [[ -n ${QUORATE_CHAOS_POWER:-} ]]; then cargo build --release --quiet --package quorate-power; fi
 cargo test --release --quiet --test chaos --no-run
 exec cargo test --release --quiet --test chaos -- --exact chaos --ignored --nocapture

@@ -24,13 +24,15 @@ run() {
 scripts/setup.sh
 scripts/setup.sh --faults
 for script in scripts/*.sh .ci/run; do run bash -n "$script"; done
-run cargo fmt --check
+run cargo fmt --all --check
 # The same profile everywhere: RocksDB is compiled once, which takes 10 to 20 minutes.
-run cargo clippy --release --all-targets -- -D warnings
+run cargo clippy --release --workspace --all-targets -- -D warnings
 # The fuzz tests are those of `tests/fuzz`, two at a time on two cores: six minutes. All others take
 # no notice.
 run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
 run cargo test --release --locked --manifest-path patches/base2histogram/Cargo.toml
+# Whether what was acknowledged is there when all nodes lose their power, on real files.
+run scripts/chaos.sh --power --seconds 20 --faults kill-all,kill-leader,kill-follower
 # Many days on which everything goes wrong, and whether the first of them are the same when repeated.
 run scripts/sim.sh --seeds 200 --twice 20
 # Whether the simulation still finds what is wrong: three known bugs, in a build of their own.

@@ -119,6 +119,12 @@ bugs! {
         "A checkpoint is signed with the root of the tree before the last event.";
     UsageMissesLevel, "usage-misses-level", "S4",
         "Usage over time leaves out one of the scopes that an event touches.";
+    RebuildOnTop, "rebuild-on-top", "S4",
+        "A projection that is made anew begins with what it had.";
+    RemovedTooFar, "removed-too-far", "S7",
+        "With the events that are let go of the first block of those that stay is removed.";
+    HorizonForgotten, "horizon-forgotten", "S5, S7",
+        "Up to where events were let go of is not among the rows of the state.";
 }
 
 /// Whether this bug is planted.

@@ -28,6 +28,8 @@ use super::template;
 use super::template::Template;
 use super::transfer::Transfer;
 use super::tree::TreeRules;
+use crate::planted::Bug;
+use crate::planted::planted;
 
 /// The number of a template, given in the order in which they were made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,7 +311,7 @@ impl State {
             time: self.time,
             next_scope: self.next_scope(),
             request_floor: self.requests.floor(),
-            compacted_at: self.compacted_at,
+            compacted_at: if planted(Bug::HorizonForgotten) { 0 } else { self.compacted_at },
         }
     }
 

@@ -192,6 +192,12 @@ impl Runner {
         };
         let about = slot.projection.about();
         let views = Views::new(&*store, about);
+        // What it has is of events that are gone, and it would not have it any more.
+        if about.needs_all_events && horizon > 0 && views.revision()? >= Some(horizon) {
+            tracing::warn!(name, horizon, "a projection is not made anew: events that it needs were removed");
+            slot.is_catching_up = slot.folded < self.journal.head();
+            return Ok(true);
+        }
         let mut batch = Batch::default();
         let mut cleared = ViewBatch::new(&mut batch, about);
         let reached = slot.projection.clear(&views, &mut cleared, horizon)?;

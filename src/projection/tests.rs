@@ -665,6 +665,39 @@ fn when_events_are_gone_the_tree_stays_and_is_not_made_from_less() {
     assert!(error.contains("up to which events were removed"), "{error}");
 }
 
+/// All that is written of all projections.
+fn records(source: &Source) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    let visit = &mut |key: &[u8], value: &[u8]| {
+        records.push((key.to_vec(), value.to_vec()));
+        true
+    };
+    source.store.scan(Space::Views, &[], &[u8::MAX], visit).expect("it can be read");
+    records
+}
+
+#[test]
+fn what_needs_events_that_are_gone_stays_as_it_is() {
+    let source = Source::new();
+    let mut story = Story::begin(&source, 3);
+    (0..500).for_each(|_| story.go_on(&source));
+    let through_revision = source.head() - 200;
+    let compact = v1::CompactEventsRequest { through_revision, ..Default::default() };
+    source.entry(vec![("root", Message::CompactEvents(compact))]);
+    let mut runner = self::runner(&source);
+    run(&mut runner);
+    source.remove_events();
+    let needy = all().into_iter().map(|projection| projection.about()).filter(|about| about.needs_all_events);
+    for About { name, .. } in needy {
+        // Whoever asked had seen all events.
+        runner.rebuild(name);
+        let before = records(&source);
+        run(&mut runner);
+        assert_eq!(records(&source), before, "{name}");
+        assert!(runner.progress().iter().all(|progress| !progress.is_catching_up), "{name}");
+    }
+}
+
 #[test]
 fn a_gap_in_the_events_is_a_fault() {
     let source = Source::new();

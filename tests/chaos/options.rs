@@ -1,6 +1,8 @@
 //! What a run is asked to do. It comes from the environment: a test takes no words of its own.
 
 use std::env;
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::kind::Kind;
@@ -22,6 +24,8 @@ pub struct Options {
     pub loopback: bool,
     /// The data stays behind, also when all went well.
     pub keep: bool,
+    /// What runs in the place of the program: the node for which its end is a loss of power.
+    pub power: Option<PathBuf>,
 }
 
 const SECONDS: &str = "QUORATE_CHAOS_SECONDS";
@@ -32,6 +36,7 @@ const SEED: &str = "QUORATE_CHAOS_SEED";
 const FAULTS: &str = "QUORATE_CHAOS_FAULTS";
 const LOOPBACK: &str = "QUORATE_CHAOS_LOOPBACK";
 const KEEP: &str = "QUORATE_CHAOS_KEEP";
+const POWER: &str = "QUORATE_CHAOS_POWER";
 
 /// What is allowed for when nobody says how long it may take: ten times what a machine with nothing
 /// else to do needs.
@@ -43,7 +48,8 @@ impl Options {
     /// A run of so many seconds with a seed.
     pub fn of(seconds: u64, seed: u64) -> Self {
         let at_most = seconds + EACH_KIND_SECONDS;
-        Self { seconds, at_most, kills: 0, operations: 0, seed, faults: None, loopback: false, keep: false }
+        let (faults, power) = (None, None);
+        Self { seconds, at_most, kills: 0, operations: 0, seed, faults, loopback: false, keep: false, power }
     }
 
     pub fn from_environment() -> Self {
@@ -66,6 +72,7 @@ impl Options {
             faults: text(FAULTS).map(|names| names.split(',').map(kind).collect()),
             loopback: text(LOOPBACK).is_some(),
             keep: text(KEEP).is_some(),
+            power: text(POWER).map(PathBuf::from),
         }
     }
 
@@ -81,6 +88,7 @@ impl Options {
             command.env(name, number.to_string());
         }
         command.env(FAULTS, self.fault_names());
+        command.env(POWER, self.power.as_deref().unwrap_or(Path::new("")));
         for (name, said) in [(LOOPBACK, self.loopback), (KEEP, self.keep)] {
             command.env(name, if said { "yes" } else { "" });
         }
@@ -98,8 +106,10 @@ impl Options {
         if self.faults.is_some() {
             line.push_str(&format!(" --faults {}", self.fault_names()));
         }
-        if self.loopback {
-            line.push_str(" --loopback");
+        for (flag, said) in [("--loopback", self.loopback), ("--power", self.power.is_some())] {
+            if said {
+                line.push_str(&format!(" {flag}"));
+            }
         }
         line
     }

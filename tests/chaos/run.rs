@@ -108,7 +108,10 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
     if able("apart") {
         ground::run("ip link set lo up");
     }
-    let ground = Ground::prepare(Path::new(&folder), able("network"), able("disk"), megabytes);
+    let mut ground = Ground::prepare(Path::new(&folder), able("network"), able("disk"), megabytes);
+    for seat in &mut ground.seats {
+        seat.program = options.power.clone().unwrap_or_else(|| seat.program.clone());
+    }
     let settings = Settings { raft: SMALL, ..Settings::default() };
     let cluster = Cluster::start_on(settings, ground.seats.clone(), None).await.formed().await;
     let history = History::default();

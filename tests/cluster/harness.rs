@@ -128,12 +128,14 @@ pub struct Seat {
     pub host: Option<String>,
     /// What takes the program to its host: words that stand before it.
     pub way: Vec<String>,
+    pub program: PathBuf,
 }
 
 impl Seat {
     /// On this machine, like all others.
     pub fn here(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), disk: None, host: None, way: Vec::new() }
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_quorate"));
+        Self { folder: folder.to_owned(), disk: None, host: None, way: Vec::new(), program }
     }
 
     fn ports(&self) -> [Port; 2] {
@@ -184,16 +186,9 @@ pub struct Node {
 pub struct Process(Child);
 
 impl Process {
-    /// Starts the program with these words, on the way to where it runs; what it says is added to
-    /// these files.
-    fn start(way: &[String], words: &[&str], stdout: &Path, stderr: &Path) -> Self {
+    /// Starts what these words say; what it says is added to these files.
+    fn start(line: &[&str], stdout: &Path, stderr: &Path) -> Self {
         let file = |path: &Path| File::options().create(true).append(true).open(path).expect("a file");
-        let line: Vec<_> = way
-            .iter()
-            .map(String::as_str)
-            .chain([env!("CARGO_BIN_EXE_quorate")])
-            .chain(words.to_vec())
-            .collect();
         let child = Command::new(line[0])
             .args(&line[1..])
             .env_clear()
@@ -241,7 +236,8 @@ pub struct Finished {
 pub async fn run(directory: &Directory, words: &[&str]) -> Finished {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let [stdout, stderr] = ["out", "err"].map(|name| directory.path().join(format!("run{number}.{name}")));
-    let code = Process::start(&[], words, &stdout, &stderr).end().await.code();
+    let line = [&[env!("CARGO_BIN_EXE_quorate")], words].concat();
+    let code = Process::start(&line, &stdout, &stderr).end().await.code();
     let read = |path: &Path| fs::read_to_string(path).expect("what the program said");
     Finished { code, stdout: read(&stdout), stderr: read(&stderr) }
 }
@@ -318,7 +314,9 @@ impl Node {
         let config = self.config.to_str().expect("a path in UTF-8");
         let words = ["start", "--config", config];
         let way = [&self.seat.way[..], &self.under].concat();
-        self.process = Some(Process::start(&way, &words, &self.log, &self.log));
+        let program = self.seat.program.to_str().expect("a path in UTF-8");
+        let line = [&way.iter().map(String::as_str).collect::<Vec<_>>()[..], &[program], &words].concat();
+        self.process = Some(Process::start(&line, &self.log, &self.log));
     }
 
     /// Starts it, expecting that it ends by itself.

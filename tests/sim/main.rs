@@ -9,8 +9,9 @@
 //! | `cluster`, `net` | the nodes, and what they take for the outside world |
 //! | `faults/` | what goes wrong, and when |
 //! | `scenarios/` | runs that are kept |
-//! | `operator`, `repeats` | who changes the members; messages that arrive once more |
+//! | `operator`, `repeats` | who changes members and has projections made anew; messages that arrive once more |
 //! | `quotas`, `workload` | what clients do, whose quotas are counted once more |
+//! | `archive` | who keeps all events, and lets the cluster let go of old ones |
 //! | `small` | small histories of one quota |
 //! | `zoo` | every other command |
 //! | `check/` | what must hold of what was decided |
@@ -18,7 +19,7 @@
 //! | `watchers` | who watches events as they come, and must miss none |
 //! | `reads/` | what readers ask, and what must hold of what they are told |
 //! | `parts` | what is done in parts: all of it or what was asked for, and no more |
-//! | `usage` | what was taken over time |
+//! | `usage`, `views` | what was taken over time; what else is made of the events |
 //! | `wall` | the clocks of the machine, stopped |
 //! | `trace` | everything that happened, as text |
 //!
@@ -30,6 +31,7 @@
 #[cfg(not(tokio_unstable))]
 compile_error!("the simulation needs --cfg tokio_unstable; is RUSTFLAGS set?");
 
+mod archive;
 mod check;
 mod cluster;
 mod deadlines;
@@ -47,6 +49,7 @@ mod small;
 mod sweep;
 mod trace;
 mod usage;
+mod views;
 mod wall;
 mod watchers;
 #[path = "../watching/mod.rs"]

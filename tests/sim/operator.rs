@@ -1,5 +1,5 @@
-//! Who changes the members of the cluster, and moves its leadership: one task after the other, each until
-//! it is done, whatever goes wrong meanwhile.
+//! Who changes the members of the cluster, moves its leadership, and has projections made anew: one task
+//! after the other, each until it is done, whatever goes wrong meanwhile.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -14,6 +14,7 @@ use quorate::client::v1::NodeStatus;
 use quorate::client::v1::Role;
 use tokio::time::Instant;
 use tokio::time::sleep;
+use tonic::Code;
 
 use crate::cluster::Members;
 use crate::cluster::member;
@@ -45,6 +46,8 @@ pub enum Task {
     RepeatAppends,
     /// … and of candidates.
     RepeatVotes,
+    /// A node makes a projection anew, unless events are gone that it would need.
+    Rebuild { node: usize, projection: &'static str },
 }
 
 /// The tasks of a run.
@@ -106,31 +109,35 @@ impl Operator {
                 repeater.votes(&self.members).await;
                 Ok(())
             }
+            Task::Rebuild { node, projection } => {
+                self.until(task, || vec![node], async |client| rebuild(client, projection).await).await
+            }
         }
     }
 
     async fn add(&self, task: &Task, node: usize) -> Result<(), String> {
-        self.until(task, async |client| add(client, node).await).await?;
+        self.until(task, || self.present(), async |client| add(client, node).await).await?;
         self.members.borrow_mut().push(node);
         Ok(())
     }
 
     async fn remove(&self, task: &Task, node: usize) -> Result<(), String> {
-        self.until(task, async |client| remove(client, node).await).await?;
+        self.until(task, || self.present(), async |client| remove(client, node).await).await?;
         self.members.borrow_mut().retain(|member| *member != node);
         Ok(())
     }
 
-    /// Takes one step after the other until there is none left.
+    /// Takes one step after the other until there is none left, each at one of `nodes`.
     async fn until(
         &self,
         task: &Task,
+        nodes: impl Fn() -> Vec<usize>,
         step: impl AsyncFn(&Client) -> Result<bool, ClientError>,
     ) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // Whom to ask changes with the members.
-            let client = self.client();
+            let client = client(&nodes());
             match step(&client).await {
                 Ok(true) => break,
                 Ok(false) => {}
@@ -146,7 +153,7 @@ impl Operator {
 
     async fn lead(&self, node: usize) {
         for _ in 0..TRIES {
-            match self.client().transfer_leadership(member(node).node_id).await {
+            match client(&self.present()).transfer_leadership(member(node).node_id).await {
                 Ok(_) => return,
                 Err(error) => trace::line(format_args!("operator: {error}")),
             }
@@ -154,15 +161,19 @@ impl Operator {
         }
     }
 
-    fn client(&self) -> Client {
-        let options = ClientOptions {
-            timeout: Duration::from_secs(2),
-            try_timeout: Duration::from_millis(700),
-            seed: Some(9),
-            ..ClientOptions::default()
-        };
-        Client::from_channels(channels(&self.members.borrow()), options).expect("the options are right")
+    fn present(&self) -> Vec<usize> {
+        self.members.borrow().clone()
     }
+}
+
+fn client(nodes: &[usize]) -> Client {
+    let options = ClientOptions {
+        timeout: Duration::from_secs(2),
+        try_timeout: Duration::from_millis(700),
+        seed: Some(9),
+        ..ClientOptions::default()
+    };
+    Client::from_channels(channels(nodes), options).expect("the options are right")
 }
 
 async fn find(client: &Client, node: usize) -> Result<Option<NodeStatus>, ClientError> {
@@ -173,6 +184,18 @@ async fn find(client: &Client, node: usize) -> Result<Option<NodeStatus>, Client
     }
     let id = member(node).node_id;
     Ok(status.nodes.into_iter().find(|node| node.member.as_ref().is_some_and(|member| member.node_id == id)))
+}
+
+async fn rebuild(client: &Client, projection: &str) -> Result<bool, ClientError> {
+    match client.rebuild_projection(projection).await {
+        Ok(_) => Ok(true),
+        // What is there stays as it is.
+        Err(ClientError::Rejected { status, .. }) if status.code() == Code::FailedPrecondition => {
+            trace::line(format_args!("operator: {}", status.message()));
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn add(client: &Client, node: usize) -> Result<bool, ClientError> {

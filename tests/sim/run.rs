@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use quorate::client::Client;
 use quorate::client::ClientOptions;
-use quorate::client::v1::Event;
 use quorate::client::v1::NodeStatus;
 use quorate::client::v1::Role;
 use tokio::time::sleep;
 
+use crate::archive::Archive;
 use crate::check::agreement::Observations;
 use crate::check::check_history;
 use crate::check::linear;
@@ -25,7 +25,6 @@ use crate::cluster::HOSTS;
 use crate::cluster::MAX_CLOCK_STEP;
 use crate::cluster::Members;
 use crate::cluster::Restarts;
-use crate::deadlines::Look;
 use crate::deadlines::check_time;
 use crate::deadlines::spans::Installs;
 use crate::deadlines::spans::Spans;
@@ -44,12 +43,12 @@ use crate::small;
 use crate::small::Histories;
 use crate::trace;
 use crate::usage::check_usage;
+use crate::views::check_views;
 use crate::wall;
 use crate::watchers::Watchers;
 use crate::workload::History;
 use crate::workload::LONGEST_TTL;
 use crate::workload::User;
-use crate::workload::now;
 use crate::zoo::Keeper;
 
 /// Those of a run are the first of these.
@@ -68,9 +67,6 @@ const LEAST: Duration = Duration::from_millis(27_500);
 
 /// How often the nodes are asked how they are.
 const OBSERVE: Duration = Duration::from_millis(150);
-
-/// How often the events are read on the way.
-const LOOK: Duration = Duration::from_millis(40);
 
 /// How often the disks of the nodes are looked at.
 const LOOK_AT_DISKS: Duration = Duration::from_millis(200);
@@ -94,7 +90,7 @@ struct Shared {
     faults_over: Rc<Cell<bool>>,
     working: Rc<Cell<usize>>,
     histories: Histories,
-    looks: Rc<RefCell<Vec<Look>>>,
+    archive: Archive,
     members: Members,
     /// How many there are in the end.
     events: Rc<Cell<u64>>,
@@ -152,8 +148,8 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
         watchers: Watchers::new(shape.watchers),
         ..Shared::default()
     };
-    // The keeper and the makers of small histories, too.
-    shared.working.set(shape.clients + 2);
+    // The keeper, the makers of small histories and the archivist, too.
+    shared.working.set(shape.clients + 3);
     for (number, name) in (1..).zip(&CLIENTS[..shape.clients]) {
         cluster.client(name, work(name, seed * 100 + number, shape.clone(), shared.clone()));
     }
@@ -163,7 +159,9 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     cluster.client("keeper", keep(seed * 100 + 60, first.clone(), shared.clone()));
     cluster.client("small", ask_little(seed * 100 + 70, first.clone(), shared.clone()));
     cluster.client("auditor", audit(seed * 100, shape.clone(), shared.clone()));
-    cluster.client("watcher", watch(first.clone(), shared.clone()));
+    let done = Rc::clone(&shared.done);
+    cluster.client("watcher", shared.archive.clone().keep(first.clone(), move || done.get()));
+    cluster.client("archivist", let_go(seed * 100 + 80, shape.clone(), shared.clone()));
     cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50, first));
     let operator = Operator::new(members);
     let over = Rc::clone(&shared.faults_over);
@@ -244,6 +242,20 @@ async fn ask_little(seed: u64, nodes: Vec<usize>, shared: Shared) -> turmoil::Re
     Ok(())
 }
 
+/// Lets go of old events, if that is the shape of the run.
+async fn let_go(seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
+    while !shared.ready.get() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    if shape.lets_go {
+        let nodes: Vec<usize> = (0..shape.nodes).collect();
+        let user = User::new("archivist", seed, &nodes, &shape, shared.history);
+        shared.archive.let_go(seed, user, || shared.faults_over.get()).await;
+    }
+    shared.working.set(shared.working.get() - 1);
+    Ok(())
+}
+
 /// Reads as long as somebody writes.
 async fn read(seed: u64, nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
     while !shared.ready.get() {
@@ -289,12 +301,11 @@ async fn audit(seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
     shared.done.set(true);
     let mut streams = Vec::new();
     for node in nodes.present() {
-        streams.push(all_events(&node).await?);
+        streams.push(shared.archive.whole(&node).await?);
     }
     if streams.iter().any(|stream| stream != &streams[0]) {
         return Err("the nodes have different events".into());
     }
-    trace::line(format_args!("auditor: {} events", streams[0].len()));
     shared.events.set(streams[0].len() as u64);
     shared.watchers.end_at(streams[0].len() as u64);
     let deadline = tokio::time::Instant::now() + CONVERGE;
@@ -312,10 +323,11 @@ async fn audit(seed: u64, shape: Shape, shared: Shared) -> turmoil::Result {
     check_proofs(&streams[0], &checkpoints)?;
     check_history(&streams[0], &shared.history.borrow())?;
     check_reads(&streams[0], &shared.history.borrow(), &shared.replies.borrow())?.trace();
-    let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.looks.borrow())?;
+    let deadlines = check_time(&streams[0], &shared.history.borrow(), &shared.archive.looks())?;
     Spans::count(&deadlines, &streams[0], &shared.restarts.borrow(), &shared.installs.borrow()).trace();
     for node in nodes.present() {
         check_usage(&streams[0], &node).await?;
+        check_views(&streams[0], &node).await?;
     }
     let members = shared.members.borrow().clone();
     check_parts(seed, &members).await?;
@@ -336,23 +348,6 @@ async fn check_idle(
         return Ok(());
     }
     Err(format!("an idle cluster wrote entries: {:?} became {:?}", written(&before), written(&after)).into())
-}
-
-/// Reads all events as they come, and notes when each was first seen.
-async fn watch(nodes: Vec<usize>, shared: Shared) -> turmoil::Result {
-    let (timeout, try_timeout) = (Duration::from_millis(600), Duration::from_millis(200));
-    let options = ClientOptions { timeout, try_timeout, seed: Some(1), ..ClientOptions::default() };
-    let client = Client::from_channels(channels(&nodes), options)?;
-    let mut last = 0;
-    while !shared.done.get() {
-        let began = now();
-        let page = client.list_events(last + 1, 1_000).await;
-        last = page.as_ref().map_or(last, |page| page.next_revision - 1);
-        let revision = page.is_ok().then_some(last);
-        shared.looks.borrow_mut().push(Look { began, ended: now(), revision });
-        sleep(LOOK).await;
-    }
-    Ok(())
 }
 
 /// A client that asks one node only, and not for long.
@@ -428,15 +423,4 @@ fn converged(answers: &[NodeStatus], members: usize) -> bool {
             node.applied_index == answers[0].last_log_index
                 && (node.revision, &node.digest) == (answers[0].revision, &answers[0].digest)
         })
-}
-
-async fn all_events(node: &Client) -> Result<Vec<Event>, Box<dyn Error>> {
-    let mut events = Vec::new();
-    loop {
-        let page = node.list_events(events.len() as u64 + 1, 200).await?;
-        if page.events.is_empty() {
-            return Ok(events);
-        }
-        events.extend(page.events);
-    }
 }

@@ -37,6 +37,8 @@ pub struct Shape {
     /// How many work.
     pub clients: usize,
     pub watchers: usize,
+    /// Whether old events are let go of.
+    pub lets_go: bool,
 }
 
 impl Shape {
@@ -72,6 +74,7 @@ impl Shape {
             twice: random.random_range(0..15),
             clients: random.random_range(2..=5),
             watchers: random.random_range(8..=50),
+            lets_go: random.random_ratio(3, 4),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::archive::Removals;
 use crate::deadlines::spans::Spans;
 use crate::faults::Fault;
 use crate::reads::Met;
@@ -82,6 +83,7 @@ pub struct Sweep {
     failures: BTreeMap<u64, String>,
     spans: Spans,
     met: Met,
+    removals: Removals,
     /// Sums of what runs say of themselves in numbers.
     sums: BTreeMap<String, u64>,
     injected: BTreeMap<String, u64>,
@@ -99,6 +101,7 @@ impl Sweep {
             failures: BTreeMap::new(),
             spans: Spans::default(),
             met: Met::default(),
+            removals: Removals::default(),
             sums: BTreeMap::new(),
             injected: Fault::ALL.iter().map(|fault| (format!("{fault:?}"), 0)).collect(),
             incomplete: 0,
@@ -142,6 +145,7 @@ impl Sweep {
         std::fs::remove_file(path).expect("the trace can be removed");
         self.spans.add_trace(&trace);
         self.met.add_trace(&trace);
+        self.removals.add_trace(&trace);
         for (name, value) in summary.split_whitespace().filter_map(|word| word.split_once('=')) {
             match name {
                 "injected" => {
@@ -170,11 +174,12 @@ impl Sweep {
             return Ok(());
         }
         let unseen: Vec<_> = self.injected.iter().filter(|(_, count)| **count == 0).collect();
-        let (deadlines, readers) = (self.spans.missing(), self.met.missing());
-        if unseen.is_empty() && deadlines.is_empty() && readers.is_empty() {
+        let words = self.met.missing().into_iter().chain(self.removals.missing());
+        let missing: Vec<String> = self.spans.missing().into_iter().chain(words.map(str::to_owned)).collect();
+        if unseen.is_empty() && missing.is_empty() {
             return Ok(());
         }
-        Err(format!("what these runs are for did not occur in any: {unseen:?} {deadlines:?} {readers:?}"))
+        Err(format!("what these runs are for did not occur in any: {unseen:?} {missing:?}"))
     }
 }
 

@@ -66,7 +66,9 @@ impl Watchers {
     async fn watch(self, mut watch: Watch, begin: Duration) -> Result<(), String> {
         sleep(begin).await;
         while self.end.get().is_none_or(|end| watch.revision().is_none_or(|revision| revision < end)) {
-            watch.step().await?;
+            if let Some(through) = watch.step().await? {
+                trace::line(format_args!("watchers: one goes on behind what was removed, up to {through}"));
+            }
         }
         self.watched.borrow_mut().push(watch);
         Ok(())

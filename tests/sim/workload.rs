@@ -9,6 +9,7 @@ use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
 use quorate::client::v1::CommitRequest;
+use quorate::client::v1::CompactEventsRequest;
 use quorate::client::v1::CreateScopeRequest;
 use quorate::client::v1::Line;
 use quorate::client::v1::OverrideQuotaRequest;
@@ -81,6 +82,8 @@ pub enum Asked {
         limit: u64,
         at_ms: u64,
     },
+    /// Allows to remove the events up to here.
+    LetGo(u64),
     /// Something of trees that have nothing to do with all this.
     Elsewhere,
 }
@@ -331,6 +334,16 @@ impl User {
             };
             let changed = client.set_quota(id, message).await?;
             Ok(Told::Granted { revision: changed.revision, hold: None })
+        })
+        .await;
+    }
+
+    /// Allows the cluster to remove the events up to here.
+    pub async fn let_go(&mut self, through_revision: u64) {
+        self.command(Asked::LetGo(through_revision), async |client, id| {
+            let message = CompactEventsRequest { through_revision, ..Default::default() };
+            let compacted = client.compact_events(id, message).await?;
+            Ok(Told::Granted { revision: compacted.revision, hold: None })
         })
         .await;
     }

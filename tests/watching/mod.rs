@@ -11,8 +11,10 @@ use quorate::client::v1::EventFilter;
 use quorate::client::v1::WatchRequest;
 use quorate::client::v1::WatchResponse;
 use quorate::client::v1::WatchedEvents;
+use quorate::client::v1::event::Body;
 use quorate::client::v1::watch_request::Start;
 use quorate::client::v1::watch_response::Item;
+use tonic_types::StatusExt as _;
 
 /// How long a watch may be silent, in milliseconds.
 const BOOKMARK_MS: u32 = 300;
@@ -53,9 +55,12 @@ pub fn request(number: usize, world: &World) -> WatchRequest {
 pub struct Watch {
     number: usize,
     request: WatchRequest,
+    client: Client,
     watcher: Watcher,
     /// Everything after this must have been seen; none while it has not begun.
     after: Option<u64>,
+    /// What had been removed when it came there: what follows the first revision up to the second.
+    removed: Vec<(u64, u64)>,
     seen: Vec<Event>,
 }
 
@@ -67,7 +72,8 @@ impl Watch {
             Some(Start::FromRevision(from)) => Some(from - 1),
             _ => None,
         };
-        Self { number, request, watcher, after, seen: Vec::new() }
+        let client = client.clone();
+        Self { number, request, client, watcher, after, removed: Vec::new(), seen: Vec::new() }
     }
 
     /// How far it has come; none when it has not begun.
@@ -75,12 +81,13 @@ impl Watch {
         self.watcher.revision()
     }
 
-    /// Takes one message, or finds that no node has one at the moment.
-    pub async fn step(&mut self) -> Result<(), String> {
+    /// Takes one message, or finds that no node has one at the moment. When what comes next was removed, it
+    /// goes on behind that; returns up to where it was removed then.
+    pub async fn step(&mut self) -> Result<Option<u64>, String> {
         let WatchResponse { revision, item } = match self.watcher.next().await {
             Ok(message) => message,
-            Err(ClientError::Unavailable { .. }) => return Ok(()),
-            Err(error) => return Err(format!("watcher {}: {error}", self.number)),
+            Err(ClientError::Unavailable { .. }) => return Ok(None),
+            Err(error) => return self.skip(&error).map(Some),
         };
         let events = match item {
             Some(Item::Events(WatchedEvents { events })) => events,
@@ -89,15 +96,37 @@ impl Watch {
         let first = events.first().map_or(revision, |event| event.revision - 1);
         self.after.get_or_insert(first);
         self.seen.extend(events);
-        Ok(())
+        Ok(None)
+    }
+
+    /// Goes on behind what was removed, if that is what stands in the way.
+    fn skip(&mut self, error: &ClientError) -> Result<u64, String> {
+        let failed = || format!("watcher {}: {error}", self.number);
+        let through = removed_through(error).ok_or_else(failed)?;
+        let seen = self.watcher.revision().filter(|seen| *seen < through).ok_or_else(failed)?;
+        self.removed.push((seen, through));
+        let request = WatchRequest { start: Some(Start::FromRevision(through + 1)), ..self.request.clone() };
+        self.watcher = self.client.watch(request);
+        Ok(through)
     }
 
     /// Whether it saw of all events exactly those that it must have seen; tells how many.
     pub fn check(&self, all: &[Event]) -> Result<usize, String> {
         let after = self.after.ok_or_else(|| format!("watcher {} has not begun", self.number))?;
+        let is_let_go = |through: u64| {
+            all.iter().any(|event| {
+                matches!(&event.body, Some(Body::EventsCompacted(it)) if it.through_revision == through)
+            })
+        };
+        if let Some((_, through)) = self.removed.iter().find(|(_, through)| !is_let_go(*through)) {
+            return Err(format!("watcher {} was told that events are gone up to {through}", self.number));
+        }
+        let is_removed = |event: &Event| {
+            self.removed.iter().any(|(seen, through)| (seen + 1..=*through).contains(&event.revision))
+        };
         let expected = all
             .iter()
-            .filter(|event| event.revision > after)
+            .filter(|event| event.revision > after && !is_removed(event))
             .filter(|event| self.request.filter.as_ref().is_none_or(|filter| is_wanted(event, filter)))
             .map(|event| match self.request.omit_commands {
                 true => Event { command: None, batch: None, ..event.clone() },
@@ -116,6 +145,16 @@ impl Watch {
             revisions(&expected)
         ))
     }
+}
+
+/// Up to where events are gone, if that is what an error says.
+fn removed_through(error: &ClientError) -> Option<u64> {
+    let ClientError::Rejected { status, .. } = error else {
+        return None;
+    };
+    let details = status.get_error_details();
+    let info = details.error_info().filter(|info| info.reason == "EVENTS_COMPACTED")?;
+    info.metadata.get("compacted_at")?.parse().ok()
 }
 
 fn is_wanted(event: &Event, filter: &EventFilter) -> bool {

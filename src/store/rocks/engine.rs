@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::Cache;
 use rocksdb::ColumnFamily;
 use rocksdb::DB;
 use rocksdb::FlushOptions;
@@ -23,6 +22,7 @@ use super::explain::explain;
 use super::explain::explain_open;
 use super::folder::DirectoryLock;
 use super::options;
+use super::options::Shared;
 use crate::store::Batch;
 use crate::store::LOG_SPACES;
 use crate::store::Op;
@@ -99,11 +99,11 @@ impl Engine {
         path: &Path,
         instance: Instance,
         create: bool,
-        cache: &Cache,
+        shared: &Shared,
         lock: Arc<DirectoryLock>,
     ) -> Result<Self, StoreError> {
-        let options = options::instance(instance, create)?;
-        let db = DB::open_cf_descriptors(&options, path, options::columns(instance, cache))
+        let options = options::instance(instance, create, shared)?;
+        let db = DB::open_cf_descriptors(&options, path, options::columns(instance, shared))
             .map_err(|error| StoreError::new(instance.open(), explain_open(path, &error)))?;
         Ok(Self { db, instance, lock })
     }
@@ -112,11 +112,11 @@ impl Engine {
     pub(super) fn open_to_read(
         path: &Path,
         instance: Instance,
-        cache: &Cache,
+        shared: &Shared,
         lock: Arc<DirectoryLock>,
     ) -> Result<Self, StoreError> {
-        let options = options::instance(instance, false)?;
-        let columns = options::columns(instance, cache);
+        let options = options::instance(instance, false, shared)?;
+        let columns = options::columns(instance, shared);
         let db = DB::open_cf_descriptors_read_only(&options, path, columns, false)
             .map_err(|error| StoreError::new(instance.open(), explain_open(path, &error)))?;
         Ok(Self { db, instance, lock })

@@ -28,12 +28,15 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rocksdb::Env;
+
 use self::engine::Engine;
 use self::engine::Instance;
 use self::explain::failed;
 use self::folder::DirectoryLock;
 use self::log::RocksLog;
 use self::medium::Disk;
+use self::options::Shared;
 use self::state::RocksState;
 use super::Opened;
 use super::Store;
@@ -43,15 +46,23 @@ const OPEN: &str = "open the data directory";
 const FORMAT: &str = "quorate data 1\n";
 
 /// Keeps a node's data in a directory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RocksStore {
     data_dir: PathBuf,
+    files: Option<Env>,
 }
 
 impl RocksStore {
     /// A store in `data_dir`, which is made when it is not there.
     pub fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir }
+        Self { data_dir, files: None }
+    }
+
+    /// The same on other files than those of the operating system, as far as RocksDB opens them: such as
+    /// forget what was not synced.
+    #[must_use]
+    pub fn on_files(self, files: Env) -> Self {
+        Self { files: Some(files), ..self }
     }
 }
 
@@ -61,9 +72,9 @@ impl Store for RocksStore {
         fs::create_dir_all(data_dir).map_err(failed(OPEN, data_dir))?;
         let lock = DirectoryLock::take(data_dir)?;
         let create = !is_complete(data_dir)?;
-        let cache = options::block_cache();
-        let log = Engine::open(&data_dir.join("log"), Instance::Log, create, &cache, Arc::clone(&lock))?;
-        let state = RocksState::open(data_dir, create, cache, lock)?;
+        let shared = Shared::new(self.files.clone());
+        let log = Engine::open(&data_dir.join("log"), Instance::Log, create, &shared, Arc::clone(&lock))?;
+        let state = RocksState::open(data_dir, create, shared, lock)?;
         if create {
             complete(data_dir)?;
         }

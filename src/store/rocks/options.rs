@@ -7,6 +7,7 @@ use rocksdb::Cache;
 use rocksdb::ColumnFamilyDescriptor;
 use rocksdb::DBCompressionType;
 use rocksdb::DBRecoveryMode;
+use rocksdb::Env;
 use rocksdb::LogLevel;
 use rocksdb::Options;
 
@@ -22,18 +23,31 @@ const BLOCK_CACHE_BYTES: usize = 32 * MIB;
 /// How many bytes of events are compressed together.
 const EVENTS_TOGETHER: usize = 64 << 10;
 
-/// The cache that the instances of one node share, so that its size bounds their sum.
-pub(super) fn block_cache() -> Cache {
-    Cache::new_lru_cache(BLOCK_CACHE_BYTES)
+/// What the instances of one node share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// One, so that its size bounds the sum.
+    cache: Cache,
+    /// `None`: those of the operating system.
+    files: Option<Env>,
+}
+
+impl Shared {
+    pub(super) fn new(files: Option<Env>) -> Self {
+        Self { cache: Cache::new_lru_cache(BLOCK_CACHE_BYTES), files }
+    }
 }
 
 /// The options of a whole instance.
-pub(super) fn instance(which: Instance, create: bool) -> Result<Options, StoreError> {
+pub(super) fn instance(which: Instance, create: bool, shared: &Shared) -> Result<Options, StoreError> {
     // A close is no more than a crash: what was to survive has been flushed by someone who could
     // be told of a failure, which a destructor cannot. The crate has no setter for it.
     let mut options = Options::default()
         .get_options_from_string("avoid_flush_during_shutdown=true")
         .map_err(|error| StoreError::new("set the options of RocksDB", error))?;
+    if let Some(files) = &shared.files {
+        options.set_env(files);
+    }
     options.create_if_missing(create);
     options.create_missing_column_families(create);
     options.set_paranoid_checks(true);
@@ -59,7 +73,7 @@ pub(super) fn instance(which: Instance, create: bool) -> Result<Options, StoreEr
 }
 
 /// The column families of an instance: RocksDB's own, which stays empty, and one per space.
-pub(super) fn columns(which: Instance, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+pub(super) fn columns(which: Instance, Shared { cache, .. }: &Shared) -> Vec<ColumnFamilyDescriptor> {
     let unused = ColumnFamilyDescriptor::new("default", column(which, Space::Meta, cache));
     let used = which.spaces().iter().map(|&space| {
         ColumnFamilyDescriptor::new(super::engine::column_name(space), column(which, space, cache))

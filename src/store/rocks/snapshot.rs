@@ -14,7 +14,6 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use bytes::BytesMut;
-use rocksdb::Cache;
 
 use super::engine::Engine;
 use super::engine::Instance;
@@ -22,6 +21,7 @@ use super::explain::failed;
 use super::folder::DirectoryLock;
 use super::folder::TemporaryFolder;
 use super::folder::sync_folder;
+use super::options::Shared;
 use super::state::on_a_thread;
 use crate::store::Received;
 use crate::store::Snapshot;
@@ -39,7 +39,7 @@ const RECEIVE: &str = "receive a snapshot";
 pub(super) struct Checkpointed {
     folder: TemporaryFolder,
     files: Vec<SnapshotFile>,
-    cache: Cache,
+    shared: Shared,
     lock: Arc<DirectoryLock>,
     /// Set when all of it was read, and was right.
     verified: Arc<OnceLock<()>>,
@@ -49,7 +49,7 @@ impl Checkpointed {
     /// The checkpoint that was made in `folder`.
     pub(super) fn new(
         folder: TemporaryFolder,
-        cache: Cache,
+        shared: Shared,
         lock: Arc<DirectoryLock>,
     ) -> Result<Self, StoreError> {
         let mut files = Vec::new();
@@ -65,7 +65,7 @@ impl Checkpointed {
             files.push(SnapshotFile { name, size: metadata.len() });
         }
         files.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(Self { folder, files, cache, lock, verified: Arc::default() })
+        Ok(Self { folder, files, shared, lock, verified: Arc::default() })
     }
 }
 
@@ -89,13 +89,13 @@ impl Snapshot for Checkpointed {
     }
 
     fn verify(&self) -> StoreFuture<()> {
-        let (path, cache) = (self.folder.path().to_owned(), self.cache.clone());
+        let (path, shared) = (self.folder.path().to_owned(), self.shared.clone());
         let (lock, verified) = (Arc::clone(&self.lock), Arc::clone(&self.verified));
         if verified.get().is_some() {
             return Box::pin(std::future::ready(Ok(())));
         }
         on_a_thread(READ, "snapshot-verify", move || {
-            Engine::open_to_read(&path, Instance::State, &cache, lock)?.read_all()?;
+            Engine::open_to_read(&path, Instance::State, &shared, lock)?.read_all()?;
             verified.get_or_init(|| ());
             Ok(())
         })

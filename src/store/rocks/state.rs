@@ -16,7 +16,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use bytes::Bytes;
-use rocksdb::Cache;
 use rocksdb::WriteBatch;
 use rocksdb::WriteOptions;
 use tokio::sync::oneshot;
@@ -30,6 +29,7 @@ use super::folder::remove_entries;
 use super::folder::sync_folder;
 use super::generation;
 use super::generation::GenerationId;
+use super::options::Shared;
 use super::snapshot::Checkpointed;
 use super::snapshot::Receiver;
 use super::snapshot::Sealed;
@@ -59,7 +59,7 @@ pub(super) struct RocksState {
     folders: AtomicU64,
     state_dir: PathBuf,
     snapshots_dir: PathBuf,
-    cache: Cache,
+    shared: Shared,
     lock: Arc<DirectoryLock>,
 }
 
@@ -76,7 +76,7 @@ impl RocksState {
     pub(super) fn open(
         data_dir: &Path,
         create: bool,
-        cache: Cache,
+        shared: Shared,
         lock: Arc<DirectoryLock>,
     ) -> Result<Self, StoreError> {
         let state_dir = data_dir.join("state");
@@ -94,7 +94,7 @@ impl RocksState {
         }
         let id = pointed.unwrap_or(GenerationId::FIRST);
         let path = state_dir.join(id.to_string());
-        let engine = Engine::open(&path, Instance::State, create, &cache, Arc::clone(&lock))?;
+        let engine = Engine::open(&path, Instance::State, create, &shared, Arc::clone(&lock))?;
         if pointed.is_none() {
             generation::point_to(&state_dir, id)?;
         }
@@ -102,7 +102,7 @@ impl RocksState {
         remove_entries("clear old snapshots", &snapshots_dir, |_| true)?;
         let live = RwLock::new(Arc::new(Generation { engine, id, replaced: OnceLock::new() }));
         let (installing, folders) = (Mutex::new(()), AtomicU64::new(1));
-        Ok(Self { live, installing, folders, state_dir, snapshots_dir, cache, lock })
+        Ok(Self { live, installing, folders, state_dir, snapshots_dir, shared, lock })
     }
 
     fn guard(&self) -> RwLockReadGuard<'_, Arc<Generation>> {
@@ -131,7 +131,7 @@ impl RocksState {
         sync_folder(INSTALL, &self.state_dir)?;
         // Nothing may be created here: a folder that lacks something is not a snapshot.
         let lock = Arc::clone(&self.lock);
-        let engine = Engine::open(renamed.path(), Instance::State, false, &self.cache, lock)
+        let engine = Engine::open(renamed.path(), Instance::State, false, &self.shared, lock)
             .map_err(|error| StoreError::new(INSTALL, format!("what was received is unusable: {error}")))?;
         renamed.keep();
         Ok(engine)
@@ -210,7 +210,7 @@ impl StateStore for RocksState {
         // Flushes by itself, all spaces up to one moment.
         live.engine.checkpoint(SNAPSHOT, &path)?;
         let (folder, lock) = (TemporaryFolder::of(path, live.engine.lock()), live.engine.lock());
-        Ok(Arc::new(Checkpointed::new(folder, self.cache.clone(), lock)?))
+        Ok(Arc::new(Checkpointed::new(folder, self.shared.clone(), lock)?))
     }
 
     fn receive(&self, files: Vec<SnapshotFile>) -> Result<Box<dyn SnapshotReceiver>, StoreError> {

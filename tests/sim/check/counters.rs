@@ -60,6 +60,7 @@ impl Ledger {
         match (&operation.asked, &event.body) {
             // When they end is looked at in `deadlines`.
             (Asked::Setup | Asked::Override { .. } | Asked::Lend { .. } | Asked::Elsewhere, _) => {}
+            (Asked::LetGo(through), Some(Body::EventsCompacted(it))) if it.through_revision == *through => {}
             (Asked::Change { limit, .. }, Some(Body::QuotaSet(_))) => self.changed = *limit,
             (Asked::Change { .. }, Some(Body::QuotaScheduled(_))) => {}
             (Asked::Change { .. }, Some(Body::Rejected(_))) if operation.told == Told::TooLate => {}

@@ -77,10 +77,12 @@ pub enum Fault {
     AppendsArriveAgain,
     /// … and what a candidate has sent.
     VotesArriveAgain,
+    /// A node makes a projection anew from the events, and ends over it, or just before or after.
+    RebuildIsInterrupted,
 }
 
 impl Fault {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::LeaderLosesPower,
         Self::FollowerLosesPower,
         Self::AllLosePower,
@@ -113,6 +115,7 @@ impl Fault {
         Self::LeadershipMoves,
         Self::AppendsArriveAgain,
         Self::VotesArriveAgain,
+        Self::RebuildIsInterrupted,
     ];
 
     /// Whether a majority is well and connected while it lasts, so that it can go on.
@@ -138,7 +141,8 @@ impl Fault {
             | Self::FollowerDiskIsFull
             | Self::LeaderDiskIsNearlyFull
             | Self::BitFlips
-            | Self::DiskIsLost => true,
+            | Self::DiskIsLost
+            | Self::RebuildIsInterrupted => true,
             Self::AllLosePower
             | Self::PowerLossDuringPartition
             | Self::PowerLossDuringCatchUp

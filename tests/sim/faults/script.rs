@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use quorate::projection;
 use quorate::store::simulated::Defect;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -27,6 +28,9 @@ const REPLACED_MS: std::ops::Range<u64> = 2_000..3_500;
 
 /// How long a machine takes to start.
 const BOOT: Duration = Duration::from_millis(150);
+
+/// When a node ends that was asked to make a projection anew: before it hears of it, over it, or after it.
+const REBUILDING_MS: std::ops::Range<u64> = 0..400;
 
 /// The most that a message takes on slow links.
 const SLOW_LINKS: Duration = Duration::from_millis(45);
@@ -190,7 +194,29 @@ impl Script<'_> {
                 script.push_back((Duration::ZERO, Action::AwaitOperator));
                 script
             }
+            Fault::RebuildIsInterrupted if self.random.random() => self.rebuild(leader, follower),
+            Fault::RebuildIsInterrupted => self.rebuild(follower, leader),
         }
+    }
+
+    /// A projection is made anew on a node that ends over it, and once more on one that does not.
+    fn rebuild(&mut self, node: usize, other: usize) -> VecDeque<(Duration, Action)> {
+        let all = projection::all();
+        let mut ask = |node| {
+            let projection = all[self.random.random_range(0..all.len())].about().name;
+            Action::Ask(Task::Rebuild { node, projection })
+        };
+        let (one, next) = (ask(node), ask(other));
+        let end = if self.random.random() { Action::Kill(node) } else { Action::CutPower(node) };
+        [
+            (Duration::ZERO, one),
+            (self.ms(REBUILDING_MS), end),
+            (self.ms(LASTING_MS), Action::Heal),
+            (Duration::ZERO, Action::AwaitOperator),
+            (Duration::ZERO, next),
+            (Duration::ZERO, Action::AwaitOperator),
+        ]
+        .into()
     }
 
     fn ms(&mut self, range: std::ops::Range<u64>) -> Duration {

@@ -9,6 +9,7 @@ use quorate::client::Read;
 use quorate::client::v1::Event;
 use quorate::client::v1::Hold;
 use quorate::client::v1::Quota;
+use quorate::client::v1::event::Body;
 use quorate::codec::event;
 use quorate::codec::view;
 use quorate::ledger::ResourceId;
@@ -21,6 +22,7 @@ use super::Shown;
 use crate::check::Verdict;
 use crate::cluster::EPOCH;
 use crate::deadlines::TOLERANCE;
+use crate::workload::Asked;
 use crate::workload::Operation;
 use crate::workload::Told;
 
@@ -29,8 +31,9 @@ pub fn check_reads(events: &[Event], history: &[Operation], replies: &[Reply]) -
     let known = Known::new(history, replies);
     let by_id: BTreeMap<String, &Operation> =
         history.iter().map(|operation| (operation.request_id.to_string(), operation)).collect();
+    let let_go = LetGo::new(events, history);
     for reply in replies {
-        check_order(reply, &known, events)
+        check_order(reply, &known, events, &let_go)
             .and_then(|()| check_not_before(reply, events, &by_id))
             .map_err(|problem| format!("{problem}: {reply}"))?;
     }
@@ -68,12 +71,68 @@ impl Known {
     }
 }
 
+/// What events were let go of, by when.
+struct LetGo {
+    /// When it was asked for, and up to where; ascending.
+    asked: Vec<(Duration, u64)>,
+}
+
+impl LetGo {
+    fn new(events: &[Event], history: &[Operation]) -> Self {
+        let happened = |through: u64| {
+            events.iter().any(|event| {
+                matches!(&event.body, Some(Body::EventsCompacted(it)) if it.through_revision == through)
+            })
+        };
+        let asked = history.iter().filter_map(|operation| match operation.asked {
+            Asked::LetGo(through) => Some((operation.invoked, through)),
+            _ => None,
+        });
+        let mut asked: Vec<_> = asked.filter(|(_, through)| happened(*through)).collect();
+        asked.sort_unstable();
+        Self { asked }
+    }
+
+    /// Up to where events may have been gone at a moment; 0 when none could be.
+    fn before(&self, moment: Duration) -> u64 {
+        let count = self.asked.partition_point(|(invoked, _)| *invoked <= moment);
+        count.checked_sub(1).map_or(0, |last| self.asked[last].1)
+    }
+}
+
+/// Whether a node may say that it was too long ago: only what comes before the first revision that it has,
+/// which is one that it can have, and none that it would have if nothing had been let go of.
+fn check_compacted(reply: &Reply, earliest: u64, events: &[Event], let_go: &LetGo) -> Verdict {
+    let horizon = let_go.before(reply.ended);
+    let last_at = |time: u64| events.partition_point(|event| event.log_time_ms <= time) as u64;
+    let asked_for = match reply.read {
+        Read::AtRevision(revision) => revision,
+        Read::AtTime(time) => last_at(time),
+        _ => return Err("is told that it is too long ago".to_owned()),
+    };
+    // When the last of those was decided that are gone nobody knows: it may have been the one in question.
+    let is_unknown = matches!(reply.read, Read::AtTime(_)) && asked_for <= horizon;
+    if horizon == 0 {
+        return Err("nothing was removed".to_owned());
+    }
+    if asked_for >= earliest && !is_unknown {
+        return Err(format!("{asked_for} is too long ago, although there is everything from {earliest} on"));
+    }
+    let now =
+        u64::try_from((EPOCH + reply.ended + TOLERANCE).as_millis()).expect("not that far in the future");
+    let last = last_at(now);
+    if earliest > last {
+        return Err(format!("is told that there is nothing before {earliest}, and {last} was the last then"));
+    }
+    Ok(())
+}
+
 /// How new the answer had to be.
-fn check_order(reply: &Reply, known: &Known, events: &[Event]) -> Verdict {
+fn check_order(reply: &Reply, known: &Known, events: &[Event], let_go: &LetGo) -> Verdict {
     let is = |right: bool, problem: String| if right { Ok(()) } else { Err(problem) };
     match (reply.read, &reply.answer) {
         (_, Answer::Unavailable) => Ok(()),
-        (_, Answer::Compacted) => Err("nothing was removed".to_owned()),
+        (_, Answer::Compacted { earliest }) => check_compacted(reply, *earliest, events, let_go),
         (Read::Linearizable, Answer::Shown { revision, .. }) => {
             let least = known.before(reply.began);
             is(*revision >= least, format!("shows {revision} although {least} was known before"))

@@ -68,8 +68,10 @@ pub enum Answer {
     Unavailable,
     /// It had not happened yet.
     NotYet,
-    /// It is too long ago.
-    Compacted,
+    /// It is too long ago: this is the first that there is.
+    Compacted {
+        earliest: u64,
+    },
 }
 
 /// One question to one node.
@@ -182,10 +184,15 @@ fn refusal(error: &ClientError) -> Answer {
         ClientError::Unavailable { .. } => Answer::Unavailable,
         ClientError::Rejected { status, .. } if status.code() == Code::OutOfRange => {
             use tonic_types::StatusExt as _;
-            let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
-            match reason.as_deref() {
+            let details = status.get_error_details();
+            let info = details.error_info();
+            let earliest = || info?.metadata.get("earliest_revision")?.parse().ok();
+            match info.map(|info| info.reason.as_str()) {
                 Some("NOT_YET") => Answer::NotYet,
-                Some("HISTORY_COMPACTED") => Answer::Compacted,
+                Some("HISTORY_COMPACTED") => {
+                    let earliest = earliest().unwrap_or_else(|| panic!("it says no revision: {status}"));
+                    Answer::Compacted { earliest }
+                }
                 other => panic!("out of range because of {other:?}: {status}"),
             }
         }

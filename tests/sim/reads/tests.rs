@@ -1,6 +1,8 @@
 //! The log witness sees what it should.
 
 use quorate::client::v1::Event;
+use quorate::client::v1::EventsCompacted;
+use quorate::client::v1::event::Body;
 use quorate::codec::event;
 use quorate::ledger::Command;
 use quorate::ledger::Labels;
@@ -103,7 +105,6 @@ fn what_is_older_or_newer_than_it_was_asked_for_is_found() {
         (shows(Read::AtLeast(1), 9), "before anybody asked for it"),
         (shows(Read::AtLeast(1), 11), "11 was shown and is not there"),
         (reply(Read::AtRevision(7), Answer::NotYet), "7 was known before"),
-        (reply(at_ms(0), Answer::Compacted), "nothing was removed"),
         (reply(Read::Linearizable, Answer::NotYet), "has not happened yet"),
     ];
     for (reply, expected) in cases {
@@ -112,6 +113,30 @@ fn what_is_older_or_newer_than_it_was_asked_for_is_found() {
     }
     let long_past = Reply { began: EPOCH, ended: EPOCH, ..reply(at_ms(0), Answer::NotYet) };
     assert!(problem(&[long_past]).expect("a problem").contains("not past"));
+}
+
+#[test]
+fn what_was_removed_may_be_refused_and_nothing_else() {
+    let (mut events, mut history) = run();
+    events[5].body = Some(Body::EventsCompacted(EventsCompacted { through_revision: 3, previous: 0 }));
+    history[5].asked = Asked::LetGo(3);
+    let problem = |reply: Reply| check_reads(&events, &history, &[reply]).err();
+    let refused = |read, earliest| reply(read, Answer::Compacted { earliest });
+    for right in [refused(Read::AtRevision(2), 3), refused(Read::AtRevision(4), 7), refused(at_ms(350), 3)] {
+        assert_eq!(problem(right.clone()), None, "{right:?}");
+    }
+    let before = |reply| Reply { began: ms(560), ended: ms(570), ..reply };
+    let cases = [
+        (refused(Read::AtRevision(3), 3), "there is everything from 3 on"),
+        (refused(at_ms(400), 4), "there is everything from 4 on"),
+        (refused(Read::AtRevision(2), 11), "nothing before 11"),
+        (refused(Read::Linearizable, 3), "is told that it is too long ago"),
+        (before(refused(Read::AtRevision(2), 3)), "nothing was removed"),
+    ];
+    for (reply, expected) in cases {
+        let problem = problem(reply.clone()).unwrap_or_default();
+        assert!(problem.contains(expected), "{reply:?}: {problem:?}");
+    }
 }
 
 #[test]
