@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 usage() {
     cat <<'HELP'
 usage: scripts/chaos.sh [--seconds S] [--at-most S] [--kills N] [--operations N] [--seed S]
-                        [--faults LIST] [--power] [--loopback] [--keep]
+                        [--faults LIST] [--power] [--other REVISION] [--loopback] [--keep]
 
 Builds, starts three nodes, and harms them while clients work: processes are killed and paused, the
 network between them is cut, loses packets or is slow, disks fill up, files are damaged, nodes are
@@ -24,6 +24,8 @@ Faults go on until each kind has happened, for at least 60 seconds, and until th
   --faults LIST    these kinds alone, joined by commas: "kill-leader,cut-follower"
   --power          the end of a process is a loss of power: what RocksDB had written and not synced
                    is gone. The nodes are those of power/, which has files for it
+  --other REVISION another version of the program, built from that revision of git: nodes go back and
+                   forth between the two, one at a time
   --loopback       no namespaces, no mounts: without the faults that need them
   --keep           leave logs and data behind; after a failure they stay in any case
 
@@ -36,6 +38,7 @@ HELP
 
 need() { [[ ${2:-} =~ ^$3$ ]] || die "$1 needs $4"; }
 
+other=""
 while (($# > 0)); do
     case $1 in
     --seconds | --at-most | --kills | --operations | --seed)
@@ -48,6 +51,11 @@ while (($# > 0)); do
     --faults)
         need "$1" "${2:-}" '[a-z,-]+' "kinds of fault, joined by commas"
         export QUORATE_CHAOS_FAULTS=$2
+        shift
+        ;;
+    --other)
+        need "$1" "${2:-}" '[^-].*' "a revision of git"
+        other=$2
         shift
         ;;
     --power) export QUORATE_CHAOS_POWER=$CARGO_TARGET_DIR/release/quorate-power ;;
@@ -68,6 +76,21 @@ done
 cd "$QUORATE_ROOT"
 scripts/setup.sh
 [[ -n ${QUORATE_CHAOS_LOOPBACK:-} ]] || scripts/setup.sh --faults
+# Into the same target directory, whose dependencies are compiled; the tests build their own program again.
+build_other() {
+    local revision
+    revision=$(git rev-parse --verify --quiet "$other^{commit}") || die "there is no revision $other"
+    folder=$(mktemp -d)
+    trap 'git worktree remove --force "$folder/tree" 2>/dev/null || true; rm -rf "$folder"' EXIT
+    git worktree add --quiet --detach "$folder/tree" "$revision"
+    (cd "$folder/tree" && cargo build --release --quiet --locked)
+    cp "$CARGO_TARGET_DIR/release/quorate" "$folder/quorate"
+    export QUORATE_CHAOS_OTHER=$folder/quorate
+}
+
+if [[ -n $other ]]; then build_other; fi
 if [[ -n ${QUORATE_CHAOS_POWER:-} ]]; then cargo build --release --quiet --package quorate-power; fi
 cargo test --release --quiet --test chaos --no-run
-exec cargo test --release --quiet --test chaos -- --exact chaos --ignored --nocapture
+chaos=(cargo test --release --quiet --test chaos -- --exact chaos --ignored --nocapture)
+if [[ -z $other ]]; then exec "${chaos[@]}"; fi
+"${chaos[@]}"

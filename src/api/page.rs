@@ -105,6 +105,11 @@ pub(super) fn scopes_after<'a>(
     }))
 }
 
+/// What a token that means nothing to a list is answered with.
+pub(super) fn strange_token() -> Status {
+    status::malformed(&Malformed::new("page_token", "is not one this server gave"))
+}
+
 /// The last path of the page before.
 pub(super) fn path_token(token: &str) -> Result<Path, Status> {
     command::path("page_token", token).map_err(|error| status::malformed(&error))

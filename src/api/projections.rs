@@ -67,7 +67,7 @@ fn holder_token(token: &str) -> Result<Option<(Decimal, Holder)>, Status> {
         };
         Some((number::parse("page_token", taken).ok()?, holder))
     };
-    parse().map(Some).ok_or_else(|| malformed("page_token", "is not one this server gave"))
+    parse().map(Some).ok_or_else(page::strange_token)
 }
 
 fn malformed(field: &str, problem: impl Into<String>) -> Status {
@@ -157,10 +157,7 @@ impl Api {
         let size = page::size(request.page_size)?;
         let from = match request.page_token.as_str() {
             "" => None,
-            token => {
-                let bad = |_| malformed("page_token", "is not one this server gave");
-                Some(token.parse::<Revision>().map_err(bad)?)
-            }
+            token => Some(token.parse::<Revision>().map_err(|_| page::strange_token())?),
         };
         let subject = match request.of {
             Some(Of::Quota(quota)) => {

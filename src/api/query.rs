@@ -42,7 +42,7 @@ fn quota_token(token: &str) -> Result<Option<(Path, Option<ResourceId>)>, Status
         Some((path, resource))
     };
     let parsed = token.rsplit_once(':').and_then(parse).map(Some);
-    parsed.ok_or_else(|| status::malformed(&Malformed::new("page_token", "is not one this server gave")))
+    parsed.ok_or_else(page::strange_token)
 }
 
 /// The scope, and then what is counted there after a resource.
@@ -154,9 +154,10 @@ impl Query for Api {
         let filter = Filter::of(request.get_ref()).map_err(|error| status::malformed(&error))?;
         let from = match request.get_ref().page_token.as_str() {
             "" => 0,
-            token => token.parse::<u64>().ok().and_then(|last| last.checked_add(1)).ok_or_else(|| {
-                status::malformed(&Malformed::new("page_token", "is not one this server gave"))
-            })?,
+            token => {
+                let last = token.parse::<u64>().ok();
+                last.and_then(|last| last.checked_add(1)).ok_or_else(page::strange_token)?
+            }
         };
         let state = self.view(&request, request.get_ref().read).await?;
         if let Some(path) = &filter.within

@@ -189,9 +189,10 @@ impl Quotas for Api {
         // The number of the last resource of the page before.
         let from = match request.get_ref().page_token.as_str() {
             "" => 0,
-            token => token.parse::<u32>().ok().and_then(|last| last.checked_add(1)).ok_or_else(|| {
-                status::malformed(&Malformed::new("page_token", "is not one this server gave"))
-            })?,
+            token => {
+                let last = token.parse::<u32>().ok();
+                last.and_then(|last| last.checked_add(1)).ok_or_else(page::strange_token)?
+            }
         };
         let state = self.view(&request, request.get_ref().read).await?;
         let (resources, next_page_token) = page::take(

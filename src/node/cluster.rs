@@ -25,6 +25,9 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long it may take when it has to read its whole state for that.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long another node may take to become the leader before this one stops.
+const HANDING_OVER: Duration = Duration::from_secs(2);
+
 /// How long this node may be without an answer before a poll looks again.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -313,6 +316,26 @@ impl Node {
             tokio::time::sleep(POLL).await;
         }
         Err(Error::unavailable(format!("node {to} has not become the leader in time; see `cluster status`")))
+    }
+
+    /// Before this node stops: if it leads, another one leads from now on, so that nobody has to wait for an
+    /// election. When none can it stops all the same.
+    pub async fn hand_over(&self) {
+        if !self.parts.raft.is_leader() {
+            return;
+        }
+        let others = self.voters().into_iter().filter(|id| *id != self.parts.id);
+        let others: Vec<_> = others.filter_map(|id| Some((id, self.member(id)?))).collect();
+        let statuses = join_all(others.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
+        let there = others.iter().zip(statuses).filter(|(_, status)| status.role() != v1::Role::Unreachable);
+        let Some(((to, _), _)) = there.max_by_key(|(_, status)| status.last_log_index) else {
+            return;
+        };
+        let request = v1::TransferLeadershipRequest { node_id: *to };
+        match self.transfer_as_leader(request, Instant::now() + HANDING_OVER).await {
+            Ok(()) => tracing::info!(to, "another node leads: this one stops"),
+            Err(error) => tracing::warn!(to, %error, "no other node leads yet, and this one stops"),
+        }
     }
 
     /// Takes a snapshot on this node; returns the log index it stands at.

@@ -44,6 +44,7 @@ const FOLDED_RATHER: u64 = 10_000;
 
 /// What the log says of it.
 const MADE: &str = "the past is put together";
+const CHANGED: &str = "the store was replaced, or events were removed; beginning anew";
 
 /// How long to wait for whoever writes or replaces the store.
 const WAIT: Duration = Duration::from_millis(10);
@@ -65,7 +66,8 @@ pub enum PastError {
 /// Why a step was the last one.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The store was replaced: what was read before does not belong to what is read now.
+    /// The store was replaced, or events were removed: what was read before does not belong to what is read
+    /// now.
     Replaced,
     /// It is of no use to begin anew.
     Past(PastError),
@@ -99,7 +101,7 @@ impl Applied {
             let steps = Steps::begin(self).await;
             match steps.past(revision, earlier.take()).await {
                 Ok(state) => return Ok(state),
-                Err(Stop::Replaced) => tracing::debug!(revision, "the store was replaced; beginning anew"),
+                Err(Stop::Replaced) => tracing::debug!(revision, "{CHANGED}"),
                 Err(Stop::Past(error)) => return Err(error),
             }
         }
@@ -111,7 +113,7 @@ impl Applied {
             let steps = Steps::begin(self).await;
             match steps.revision_at(time).await {
                 Ok(revision) => return Ok(revision),
-                Err(Stop::Replaced) => tracing::debug!(time, "the store was replaced; beginning anew"),
+                Err(Stop::Replaced) => tracing::debug!(time, "{CHANGED}"),
                 Err(Stop::Past(error)) => return Err(error),
             }
         }
@@ -166,9 +168,9 @@ impl<'a> Steps<'a> {
         while state.revision() < revision {
             let before = state.revision();
             let folded = fold_some(self.store(), &mut state, revision);
-            // What lies between may have been removed while it was read.
-            if state.revision() == before && self.applied.compacted_at() > before {
-                return Err(self.compacted());
+            // What lies between may have been removed while it was read: then something later serves.
+            if state.revision() == before && self.applied.removed_through()? > before {
+                return Err(Stop::Replaced);
             }
             self.step(folded).await?;
             if state.revision() == before {
@@ -183,8 +185,12 @@ impl<'a> Steps<'a> {
     async fn base(&self, revision: Revision, earlier: Option<State>) -> Result<State, Stop> {
         // From here on, until everything is loaded, rows stay as they are, and keyframes where they are.
         let _pinned = self.applied.rows.read().await;
-        let compacted_at = self.applied.compacted_at();
-        let serves = |base: Revision| (compacted_at..=revision).contains(&base);
+        if revision < self.applied.compacted_at() {
+            return Err(self.compacted());
+        }
+        // What was let go of and is still there leads on.
+        let removed = self.applied.removed_through()?;
+        let serves = |base: Revision| (removed..=revision).contains(&base);
         let rows = revision_of_rows(self.store())?.filter(|rows| serves(*rows));
         let keyframe = match rows {
             Some(_) => None,
@@ -275,12 +281,13 @@ impl<'a> Steps<'a> {
     /// The first revision that can be had.
     fn earliest(&self) -> Result<Revision, RecoveryError> {
         let compacted_at = self.applied.compacted_at();
-        if compacted_at == 0 {
-            return Ok(0);
+        let removed = self.applied.removed_through()?;
+        if removed == 0 {
+            return Ok(compacted_at);
         }
-        let frame = keyframe::first(self.store(), compacted_at)?.map(|frame| frame.revision);
-        let rows = revision_of_rows(self.store())?;
-        Ok(frame.or(rows).unwrap_or(compacted_at).max(compacted_at))
+        let frame = keyframe::first(self.store(), removed)?.map(|frame| frame.revision);
+        let rows = revision_of_rows(self.store())?.filter(|rows| *rows >= removed);
+        Ok(frame.into_iter().chain(rows).min().unwrap_or(compacted_at).max(compacted_at))
     }
 }
 

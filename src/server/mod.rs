@@ -197,6 +197,7 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
     };
     if result.is_ok() {
         tracing::info!("stopping");
+        node.hand_over().await;
         // They would go on for ever: told so, their clients go on elsewhere at once.
         node.stop_watches();
         if finish.send(()).is_err() {

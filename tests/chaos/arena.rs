@@ -1,6 +1,7 @@
 //! The cluster under work, and what every fault does with it: begin, last, end, heal.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate::client::v1::NodeStatus;
@@ -35,6 +36,8 @@ pub struct Arena {
     /// No id is used twice.
     pub last_id: u64,
     pub begin: Instant,
+    /// The versions of the program that nodes run; mostly one.
+    pub versions: Vec<PathBuf>,
 }
 
 impl Arena {

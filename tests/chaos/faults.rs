@@ -47,6 +47,7 @@ impl Arena {
             Kind::Snapshot => self.leave_behind().await,
             Kind::Transfer => self.transfer(kind).await,
             Kind::Replace => self.lose_disk().await,
+            Kind::Upgrade => self.upgrade(kind).await,
         }
     }
 
@@ -242,6 +243,25 @@ impl Arena {
         eventually("the leadership is moved", async || client.transfer_leadership(to).await.ok()).await;
         let gap = self.last(kind, Duration::from_millis(SHORT_MS)).await;
         (format!("to node {to}"), gap)
+    }
+
+    /// One node at a time, so that there are nodes of both versions most of the time.
+    async fn upgrade(&mut self, kind: Kind) -> (String, Duration) {
+        let at = self.random.random_range(0..self.cluster.nodes.len());
+        self.pulse.watch();
+        let node = &mut self.cluster.nodes[at];
+        let status = node.stop("TERM").await;
+        assert!(status.success(), "node {} was asked to end, and ended with {status}", node.id);
+        let now =
+            self.versions.iter().position(|version| version == node.program()).expect("it is one of them");
+        let next = (now + 1) % self.versions.len();
+        node.run_as(self.versions[next].clone());
+        self.cluster.start_node(at);
+        let gap = self.last(kind, Duration::ZERO).await;
+        (
+            format!("node {} to version {} of {}", self.cluster.nodes[at].id, next + 1, self.versions.len()),
+            gap,
+        )
     }
 
     async fn lose_disk(&mut self) -> (String, Duration) {

@@ -37,6 +37,8 @@ pub enum Kind {
     Transfer,
     /// A node lost its disk, and another one takes its place.
     Replace,
+    /// A node ends in order and starts as the other version of the program: back and forth.
+    Upgrade,
 }
 
 /// What a kind needs of the machine.
@@ -47,6 +49,8 @@ pub enum Need {
     Network,
     /// A small disk for each node.
     Disk,
+    /// Another version of the program.
+    OtherVersion,
 }
 
 /// How many nodes a kind leaves that are well and reach each other.
@@ -59,7 +63,7 @@ pub enum Left {
 }
 
 impl Kind {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::KillLeader,
         Self::KillFollower,
         Self::KillAll,
@@ -83,6 +87,7 @@ impl Kind {
         Self::Snapshot,
         Self::Transfer,
         Self::Replace,
+        Self::Upgrade,
     ];
 
     pub fn name(self) -> &'static str {
@@ -110,6 +115,7 @@ impl Kind {
             Self::Snapshot => "snapshot",
             Self::Transfer => "transfer",
             Self::Replace => "replace",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -129,6 +135,7 @@ impl Kind {
             | Self::Loss
             | Self::Delay => Need::Network,
             Self::FullLeader | Self::FullFollower => Need::Disk,
+            Self::Upgrade => Need::OtherVersion,
             _ => Need::Nothing,
         }
     }

@@ -50,15 +50,18 @@ pub struct Machine {
     apart: Result<(), String>,
     network: Result<(), String>,
     disk: Result<(), String>,
+    other_version: Result<(), String>,
 }
 
 impl Machine {
     /// Tries everything out.
     pub fn explore(options: &Options) -> Self {
         let not = |why: &str| Err(why.to_owned());
+        let other_version =
+            if options.other.is_some() { Ok(()) } else { not("--other names no other version") };
         if options.loopback {
             let why = "--loopback was asked for";
-            return Self { apart: not(why), network: not(why), disk: not(why) };
+            return Self { apart: not(why), network: not(why), disk: not(why), other_version };
         }
         let apart = tried("--mount-proc true").map_err(|why| format!("no namespaces of its own: {why}"));
         let after = |lines: &str, why: &str| {
@@ -75,7 +78,7 @@ impl Machine {
              truncate -s 16M $d/i; mkfs.ext4 -q -F $d/i; mkdir $d/m; mount -o loop $d/i $d/m",
             "no small disks (mkfs.ext4, loop mounts)",
         );
-        Self { apart, network, disk }
+        Self { apart, network, disk, other_version }
     }
 
     fn can(&self, kind: Kind) -> Result<(), String> {
@@ -83,6 +86,7 @@ impl Machine {
             Need::Nothing => Ok(()),
             Need::Network => self.network.clone(),
             Need::Disk => self.disk.clone(),
+            Need::OtherVersion => self.other_version.clone(),
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Options {
     pub keep: bool,
     /// What runs in the place of the program: the node for which its end is a loss of power.
     pub power: Option<PathBuf>,
+    /// Another version of the program.
+    pub other: Option<PathBuf>,
 }
 
 const SECONDS: &str = "QUORATE_CHAOS_SECONDS";
@@ -37,6 +39,7 @@ const FAULTS: &str = "QUORATE_CHAOS_FAULTS";
 const LOOPBACK: &str = "QUORATE_CHAOS_LOOPBACK";
 const KEEP: &str = "QUORATE_CHAOS_KEEP";
 const POWER: &str = "QUORATE_CHAOS_POWER";
+const OTHER: &str = "QUORATE_CHAOS_OTHER";
 
 /// What is allowed for when nobody says how long it may take: ten times what a machine with nothing
 /// else to do needs.
@@ -48,8 +51,9 @@ impl Options {
     /// A run of so many seconds with a seed.
     pub fn of(seconds: u64, seed: u64) -> Self {
         let at_most = seconds + EACH_KIND_SECONDS;
-        let (faults, power) = (None, None);
-        Self { seconds, at_most, kills: 0, operations: 0, seed, faults, loopback: false, keep: false, power }
+        let (kills, operations, loopback, keep) = (0, 0, false, false);
+        let (faults, power, other) = (None, None, None);
+        Self { seconds, at_most, kills, operations, seed, faults, loopback, keep, power, other }
     }
 
     pub fn from_environment() -> Self {
@@ -73,6 +77,7 @@ impl Options {
             loopback: text(LOOPBACK).is_some(),
             keep: text(KEEP).is_some(),
             power: text(POWER).map(PathBuf::from),
+            other: text(OTHER).map(PathBuf::from),
         }
     }
 
@@ -88,7 +93,9 @@ impl Options {
             command.env(name, number.to_string());
         }
         command.env(FAULTS, self.fault_names());
-        command.env(POWER, self.power.as_deref().unwrap_or(Path::new("")));
+        for (name, program) in [(POWER, &self.power), (OTHER, &self.other)] {
+            command.env(name, program.as_deref().unwrap_or(Path::new("")));
+        }
         for (name, said) in [(LOOPBACK, self.loopback), (KEEP, self.keep)] {
             command.env(name, if said { "yes" } else { "" });
         }
@@ -110,6 +117,9 @@ impl Options {
             if said {
                 line.push_str(&format!(" {flag}"));
             }
+        }
+        if self.other.is_some() {
+            line.push_str(" --other REVISION");
         }
         line
     }

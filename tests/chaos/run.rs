@@ -120,9 +120,22 @@ async fn prepare(options: &Options) -> (Arena, Reads) {
     let work = Work::start(&cluster, &history, &pulse, &reads, options.seed);
     let last_id = cluster.nodes.len() as u64;
     let (gaps, begin) = (Gaps::default(), Instant::now());
+    let first = cluster.nodes[0].program().to_owned();
+    let versions = std::iter::once(first).chain(options.other.clone()).collect();
     let random = StdRng::seed_from_u64(options.seed);
-    let mut arena =
-        Arena { cluster, ground, history, pulse, gaps, work: Some(work), random, kills: 0, last_id, begin };
+    let mut arena = Arena {
+        cluster,
+        ground,
+        history,
+        pulse,
+        gaps,
+        work: Some(work),
+        random,
+        kills: 0,
+        last_id,
+        begin,
+        versions,
+    };
     arena.settle().await;
     (arena, reads)
 }

@@ -273,6 +273,16 @@ impl Node {
         Self::at(self.seat.clone(), ports, id)
     }
 
+    /// What it is started as.
+    pub fn program(&self) -> &Path {
+        &self.seat.program
+    }
+
+    /// It is another program from its next start on.
+    pub fn run_as(&mut self, program: PathBuf) {
+        self.seat.program = program;
+    }
+
     pub fn client_address(&self) -> String {
         self.client.address()
     }

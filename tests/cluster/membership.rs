@@ -95,6 +95,27 @@ async fn leadership_goes_round_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_told_to_stop_hands_over_first() {
+    let mut cluster = Cluster::of_three().await;
+    let history = History::default();
+    load::plant(&history, &cluster.client(0)).await;
+    let load = Load::start(&cluster, &history, 32);
+    for _ in 0..2 {
+        load.progress(PROGRESS).await;
+        let leader = cluster.leader().await;
+        assert!(cluster.nodes[leader].stop("TERM").await.success());
+        let said = cluster.nodes[leader].log();
+        assert!(said.contains("another node leads: this one stops"), "{said}");
+        load.progress(PROGRESS).await;
+        cluster.start_node(leader);
+        cluster.leader().await;
+    }
+    load.stop().await;
+    let end = cluster.converge().await;
+    history.check(&cluster.client(0), &end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_does_not_answer_gets_no_vote() {
     let cluster = Cluster::form(Settings { nodes: 1, ..Settings::default() }).await;
     let client = cluster.client(0);

@@ -46,6 +46,7 @@ on_both_stores! {
     a_keyframe_that_was_not_completed_is_none,
     a_keyframe_that_lacks_a_row_is_damage,
     what_was_removed_is_refused_with_what_can_be_had,
+    what_was_let_go_of_and_is_still_there_leads_on,
     rows_stay_as_they_are_while_the_past_is_made_of_them,
     a_snapshot_that_is_installed_in_the_middle_is_not_mixed_with_what_was_there,
 }
@@ -302,6 +303,22 @@ async fn what_was_removed_is_refused_with_what_can_be_had(subject: Subject) {
     assert!(left.len() < frames.len());
     let later = *folded.keys().find(|revision| **revision >= earliest).unwrap();
     assert!(past(&reopened, later).await == folded[&later]);
+}
+
+async fn what_was_let_go_of_and_is_still_there_leads_on(subject: Subject) {
+    let applied = subject.open_state();
+    live(&applied).await;
+    let expected = seen(&applied.read());
+    let last = applied.read().revision();
+    let time = applied.log_time() + 1;
+    let compact = request(request_id(time, 1), "tester", Command::CompactEvents(last));
+    apply(&applied, vec![normal(1, LENGTH + 1, batch::encode(&time.into(), &[compact]))]).await;
+    assert!(keyframes(&**applied.store()).iter().all(|frame| *frame < last), "only events lead there");
+    assert!(past(&applied, last).await == expected);
+    match applied.past(last - 1, None).await {
+        Err(PastError::Compacted { earliest }) => assert_eq!(earliest, last, "and this can be had"),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// As many trees as are read in several steps.
