@@ -119,6 +119,10 @@ bugs! {
         "A checkpoint is signed with the root of the tree before the last event.";
     UsageMissesLevel, "usage-misses-level", "S4",
         "Usage over time leaves out one of the scopes that an event touches.";
+    HistoryBeginsLate, "history-begins-late", "S7",
+        "Of the events of a quota that are written together the first is left out.";
+    HolderKeeps, "holder-keeps", "S4",
+        "What a hold gives back stays with its holder.";
     RebuildOnTop, "rebuild-on-top", "S4",
         "A projection that is made anew begins with what it had.";
     RemovedTooFar, "removed-too-far", "S7",

@@ -68,3 +68,22 @@ fn run() -> Result<(), String> {
     let served = runtime.block_on(server::run(config, parts, std::future::pending()));
     served.map_err(|error| error.to_string())
 }
+
+/// Otherwise a run on such nodes would show nothing.
+#[test]
+fn what_was_not_synced_is_gone_when_the_files_are_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.set_env(&files_that_forget());
+    let db = rocksdb::DB::open(&options, folder.path()).expect("it opens");
+    let mut synced = rocksdb::WriteOptions::default();
+    synced.set_sync(true);
+    db.put_opt("synced", "1", &synced).expect("it is written");
+    db.put("not synced", "1").expect("it is written");
+    assert!(db.get("not synced").expect("it can be read").is_some());
+    drop(db);
+    let db = rocksdb::DB::open_default(folder.path()).expect("it opens again");
+    assert!(db.get("synced").expect("it can be read").is_some());
+    assert!(db.get("not synced").expect("it can be read").is_none());
+}

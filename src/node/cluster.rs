@@ -26,7 +26,7 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long another node may take to become the leader before this one stops.
-const HANDING_OVER: Duration = Duration::from_secs(2);
+const HANDING_OVER: Duration = Duration::from_secs(1);
 
 /// How long this node may be without an answer before a poll looks again.
 const POLL: Duration = Duration::from_millis(20);
@@ -328,7 +328,9 @@ impl Node {
         let others: Vec<_> = others.filter_map(|id| Some((id, self.member(id)?))).collect();
         let statuses = join_all(others.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
         let there = others.iter().zip(statuses).filter(|(_, status)| status.role() != v1::Role::Unreachable);
-        let Some(((to, _), _)) = there.max_by_key(|(_, status)| status.last_log_index) else {
+        // One whose disk is nearly full would hand over in its turn.
+        let fitness = |status: &v1::NodeStatus| (!status.disk_nearly_full, status.last_log_index);
+        let Some(((to, _), _)) = there.max_by_key(|(_, status)| fitness(status)) else {
             return;
         };
         let request = v1::TransferLeadershipRequest { node_id: *to };

@@ -53,6 +53,10 @@ impl Journal for Stored {
         self.0.progress().borrow().revision
     }
 
+    fn let_go(&self) -> Revision {
+        self.0.compacted_at()
+    }
+
     fn horizon(&self) -> Result<Revision, StoreError> {
         self.0.removed_through()
     }

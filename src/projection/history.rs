@@ -24,6 +24,8 @@ use crate::ledger::HoldId;
 use crate::ledger::ResourceId;
 use crate::ledger::Revision;
 use crate::ledger::ScopeId;
+use crate::planted::Bug;
+use crate::planted::planted;
 use crate::proto::storage::v1 as storage;
 use crate::store::StateStore;
 
@@ -150,7 +152,8 @@ impl Projection for History {
 
     fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
         for ((scope, resource), revisions) in std::mem::take(&mut self.quotas) {
-            put(batch, &quota_prefix(scope, resource), &revisions);
+            let first = usize::from(planted(Bug::HistoryBeginsLate) && revisions.len() > 1);
+            put(batch, &quota_prefix(scope, resource), &revisions[first..]);
         }
         for (hold, revisions) in std::mem::take(&mut self.holds) {
             put(batch, &hold_prefix(hold), &revisions);

@@ -109,8 +109,8 @@ pub trait Projection: Send {
     /// Adds what changed since the last time to a batch that will be written.
     fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError>;
 
-    /// Clears what is written so that it can be made anew from the events after `horizon`, which are all
-    /// there are. Returns the revision it has come to afterwards.
+    /// Clears what is written so that it can be made anew from the events after `horizon`, which are all that
+    /// are sure to be there. Returns the revision it has come to afterwards.
     fn clear(
         &mut self,
         _views: &Views<'_>,
@@ -142,6 +142,9 @@ pub trait Journal: Send + Sync + 'static {
 
     /// The last event there is.
     fn head(&self) -> Revision;
+
+    /// Events up to here may be removed at any time.
+    fn let_go(&self) -> Revision;
 
     /// Events up to here are not stored any more.
     fn horizon(&self) -> Result<Revision, StoreError>;

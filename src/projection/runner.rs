@@ -186,29 +186,32 @@ impl Runner {
             return Ok(true);
         };
         let store = Arc::clone(self.journal.store());
-        let horizon = self.journal.horizon()?;
+        let (let_go, removed) = (self.journal.let_go(), self.journal.horizon()?);
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.projection.about().name == name) else {
             return Ok(true);
         };
         let about = slot.projection.about();
         let views = Views::new(&*store, about);
-        // What it has is of events that are gone, and it would not have it any more.
-        if about.needs_all_events && horizon > 0 && views.revision()? >= Some(horizon) {
-            tracing::warn!(name, horizon, "a projection is not made anew: events that it needs were removed");
+        let written = views.revision()?;
+        // What it has is of events that are gone, or may be at any time, and it would not have it any more.
+        if about.needs_all_events && let_go > 0 && written >= Some(removed) {
+            tracing::warn!(name, let_go, "a projection is not made anew: events that it needs were removed");
             slot.is_catching_up = slot.folded < self.journal.head();
             return Ok(true);
         }
         let mut batch = Batch::default();
         let mut cleared = ViewBatch::new(&mut batch, about);
+        // What was let go of stays until all projections are past it: not a moment longer.
+        let horizon = written.map_or(removed, |written| written.min(let_go).max(removed));
         let reached = slot.projection.clear(&views, &mut cleared, horizon)?;
         cleared.reached(reached);
-        (slot.folded, slot.written) = (reached, reached);
-        slot.is_catching_up = reached < self.journal.head();
         // Whatever stands in the way of it: it is cleared before anything is folded into it.
         match self.journal.write(self.generation, batch)? {
             Written::Done => {
                 let slot = self.slots.iter_mut().find(|slot| slot.projection.about().name == name);
                 let slot = slot.expect("it was there just now");
+                (slot.folded, slot.written) = (reached, reached);
+                slot.is_catching_up = reached < self.journal.head();
                 slot.projection.load(&views)?;
             }
             Written::Busy(_) => {

@@ -135,6 +135,10 @@ impl Journal for Source {
         self.state.lock().unwrap().revision()
     }
 
+    fn let_go(&self) -> Revision {
+        self.state.lock().unwrap().compacted_at()
+    }
+
     fn horizon(&self) -> Result<Revision, StoreError> {
         let mut first = None;
         self.store.scan(Space::Events, &keys::block(0), &keys::block(Revision::MAX), &mut |key, _| {

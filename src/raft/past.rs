@@ -264,11 +264,15 @@ impl<'a> Steps<'a> {
                 }
             }
         }
-        // When the last event was decided that is gone nobody knows any more.
-        if low == compacted_at && compacted_at > 0 {
-            return Err(self.compacted());
+        if low > compacted_at || compacted_at == 0 {
+            return Ok(low);
         }
-        Ok(low)
+        // When the last event was decided that is gone nobody knows any more.
+        let found = time_of(self.store(), low);
+        match self.step(found).await? {
+            Some(decided) if decided <= time => Ok(low),
+            _ => Err(self.compacted()),
+        }
     }
 
     fn compacted(&self) -> Stop {

@@ -195,9 +195,19 @@ pub async fn run(config: Config, parts: Parts, stop: impl Future<Output = ()>) -
         ) => Err(ServerError::Fault(fault.to_string())),
         ended = &mut serving => Err(ServerError::Fault(format!("the client server ended: {ended:?}"))),
     };
+    let result = match result {
+        Ok(()) => {
+            tracing::info!("stopping");
+            tokio::select! {
+                biased;
+                fault = reports.first() => Err(ServerError::Fault(fault)),
+                fault = broken(&raft) => Err(ServerError::Fault(fault)),
+                () = node.hand_over() => Ok(()),
+            }
+        }
+        broke => broke,
+    };
     if result.is_ok() {
-        tracing::info!("stopping");
-        node.hand_over().await;
         // They would go on for ever: told so, their clients go on elsewhere at once.
         node.stop_watches();
         if finish.send(()).is_err() {

@@ -118,8 +118,9 @@ impl Options {
                 line.push_str(&format!(" {flag}"));
             }
         }
-        if self.other.is_some() {
-            line.push_str(" --other REVISION");
+        // The script names it by its revision.
+        if let Some(revision) = self.other.as_deref().and_then(Path::file_name) {
+            line.push_str(&format!(" --other {}", revision.display()));
         }
         line
     }

@@ -315,6 +315,7 @@ async fn what_was_let_go_of_and_is_still_there_leads_on(subject: Subject) {
     apply(&applied, vec![normal(1, LENGTH + 1, batch::encode(&time.into(), &[compact]))]).await;
     assert!(keyframes(&**applied.store()).iter().all(|frame| *frame < last), "only events lead there");
     assert!(past(&applied, last).await == expected);
+    assert_eq!(applied.revision_at(time - 1).await.expect("it can be had"), last);
     match applied.past(last - 1, None).await {
         Err(PastError::Compacted { earliest }) => assert_eq!(earliest, last, "and this can be had"),
         other => panic!("{other:?}"),

@@ -11,6 +11,7 @@ use quorate::client::Client;
 use quorate::client::ClientError;
 use quorate::client::ClientOptions;
 use quorate::client::v1::Event;
+use quorate::client::v1::event::Body;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -84,6 +85,11 @@ impl Archive {
         self.events.borrow().len() as u64
     }
 
+    /// Whether the cluster may have let go of any.
+    pub fn has_let_go(&self) -> bool {
+        self.let_go.get() > 0
+    }
+
     /// All looks at the events.
     pub fn looks(&self) -> Vec<Look> {
         self.looks.borrow().clone()
@@ -104,6 +110,9 @@ impl Archive {
             page = node.list_events(whole.len() as u64 + 1, 200).await.map_err(|error| error.to_string())?;
         }
         let kept = self.events.borrow();
+        if horizon(&whole) != removed as u64 {
+            return Err(format!("a node says that {removed} events are gone: its events say another number"));
+        }
         if whole.get(removed..kept.len()) != kept.get(removed..) {
             return Err("what was seen on the way is not what there is in the end".to_owned());
         }
@@ -112,11 +121,21 @@ impl Archive {
     }
 }
 
+/// Up to where events were let go of in the end.
+pub fn horizon(events: &[Event]) -> u64 {
+    let through = |event: &Event| match &event.body {
+        Some(Body::EventsCompacted(compacted)) => Some(compacted.through_revision),
+        _ => None,
+    };
+    events.iter().rev().find_map(through).unwrap_or(0)
+}
+
 /// What must have come of it in some run, and what there is of it in a trace.
-const COME: [(&str, &str); 4] = [
+const COME: [(&str, &str); 5] = [
     ("events that were removed from a disk", "old events were removed"),
     ("a watcher that came too late", "goes on behind what was removed"),
     ("a reader that came too late", "and shows Compacted"),
+    ("a projection that is made anew", " is made anew"),
     ("a projection that could not be made anew any more", "would be wrong if it was made of the others"),
 ];
 

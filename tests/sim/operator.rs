@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tonic::Code;
 
+use crate::archive::Archive;
 use crate::cluster::Members;
 use crate::cluster::member;
 use crate::net::channels;
@@ -55,11 +56,12 @@ pub struct Operator {
     to_do: RefCell<VecDeque<Task>>,
     working: Cell<bool>,
     members: Members,
+    archive: Archive,
 }
 
 impl Operator {
-    pub fn new(members: Members) -> Rc<Self> {
-        Rc::new(Self { to_do: RefCell::default(), working: Cell::new(false), members })
+    pub fn new(members: Members, archive: Archive) -> Rc<Self> {
+        Rc::new(Self { to_do: RefCell::default(), working: Cell::new(false), members, archive })
     }
 
     /// Adds a task.
@@ -110,7 +112,7 @@ impl Operator {
                 Ok(())
             }
             Task::Rebuild { node, projection } => {
-                self.until(task, || vec![node], async |client| rebuild(client, projection).await).await
+                self.until(task, || vec![node], async |client| self.rebuild(client, projection).await).await
             }
         }
     }
@@ -161,6 +163,23 @@ impl Operator {
         }
     }
 
+    async fn rebuild(&self, client: &Client, projection: &str) -> Result<bool, ClientError> {
+        match client.rebuild_projection(projection).await {
+            Ok(_) => {
+                trace::line(format_args!("operator: {projection} is made anew"));
+                Ok(true)
+            }
+            // What is there stays as it is.
+            Err(ClientError::Rejected { status, .. })
+                if status.code() == Code::FailedPrecondition && self.archive.has_let_go() =>
+            {
+                trace::line(format_args!("operator: {}", status.message()));
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn present(&self) -> Vec<usize> {
         self.members.borrow().clone()
     }
@@ -184,18 +203,6 @@ async fn find(client: &Client, node: usize) -> Result<Option<NodeStatus>, Client
     }
     let id = member(node).node_id;
     Ok(status.nodes.into_iter().find(|node| node.member.as_ref().is_some_and(|member| member.node_id == id)))
-}
-
-async fn rebuild(client: &Client, projection: &str) -> Result<bool, ClientError> {
-    match client.rebuild_projection(projection).await {
-        Ok(_) => Ok(true),
-        // What is there stays as it is.
-        Err(ClientError::Rejected { status, .. }) if status.code() == Code::FailedPrecondition => {
-            trace::line(format_args!("operator: {}", status.message()));
-            Ok(true)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 async fn add(client: &Client, node: usize) -> Result<bool, ClientError> {

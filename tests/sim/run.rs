@@ -160,10 +160,10 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     cluster.client("small", ask_little(seed * 100 + 70, first.clone(), shared.clone()));
     cluster.client("auditor", audit(seed * 100, shape.clone(), shared.clone()));
     let done = Rc::clone(&shared.done);
-    cluster.client("watcher", shared.archive.clone().keep(first.clone(), move || done.get()));
+    cluster.client("archive", shared.archive.clone().keep(first.clone(), move || done.get()));
     cluster.client("archivist", let_go(seed * 100 + 80, shape.clone(), shared.clone()));
     cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50, first));
-    let operator = Operator::new(members);
+    let operator = Operator::new(members, shared.archive.clone());
     let over = Rc::clone(&shared.faults_over);
     let repeater = Repeater::new(seed, cluster.disks());
     cluster.client("operator", Rc::clone(&operator).run(repeater, move || over.get()));

@@ -23,6 +23,7 @@ use tokio::time::Duration;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
+use crate::archive::horizon;
 use crate::check::Verdict;
 use crate::quotas::ROOT;
 use crate::quotas::SCOPES;
@@ -97,7 +98,7 @@ async fn check_history(events: &[Event], (scope, resource): (&str, &str), node: 
     let quota = QuotaName { scope: scope.to_owned(), resource: resource.to_owned() };
     let mut message = GetHistoryRequest { of: Some(Of::Quota(quota)), page_size: PAGE, ..Default::default() };
     let mut shown = Vec::new();
-    let compacted_at = loop {
+    let told = loop {
         let page = node.get_history(message.clone()).await.map_err(words)?;
         shown.extend(page.events);
         if page.next_page_token.is_empty() {
@@ -105,10 +106,14 @@ async fn check_history(events: &[Event], (scope, resource): (&str, &str), node: 
         }
         message.page_token = page.next_page_token;
     };
+    let horizon = horizon(events);
+    if told != horizon {
+        return Err(format!("a history says that events are gone up to {told}, and it is {horizon}"));
+    }
     let is_of_it = |event: &&Event| {
         event.touched.iter().any(|touched| touched.scope == scope && touched.resource == resource)
     };
-    let expected = events.iter().filter(|event| event.revision > compacted_at).filter(is_of_it);
+    let expected = events.iter().filter(|event| event.revision > horizon).filter(is_of_it);
     if shown.iter().eq(expected.clone()) {
         return Ok(());
     }
@@ -198,4 +203,24 @@ fn decimal(text: &str) -> Result<Decimal, String> {
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+#[test]
+fn denials_are_counted_once_for_each_quota_in_the_way() {
+    use quorate::client::v1::Blocking;
+    use quorate::client::v1::Rejected;
+    use quorate::client::v1::Rejection;
+    use quorate::client::v1::rejection::Denied;
+
+    let denied = |revision: u64, scopes: &[&str]| {
+        let blocking = |scope: &&str| Blocking { scope: (*scope).to_owned(), rule: 1, ..Default::default() };
+        let reason = Reason::Denied(Denied { blocking: scopes.iter().map(blocking).collect() });
+        let rejection = Some(Rejection { reason: Some(reason), ..Default::default() });
+        let body = Some(Body::Rejected(Rejected { rejection, ..Default::default() }));
+        Event { revision, log_time_ms: revision * 10, body, ..Default::default() }
+    };
+    let events = [denied(1, &["acme", "acme/ml"]), denied(2, &["acme"]), denied(3, &["zoo"])];
+    let of = |scope: &str| (1, scope.to_owned(), String::new());
+    let expected = Denials::from([(of("acme"), (2, 2, 20)), (of("acme/ml"), (1, 1, 10))]);
+    assert_eq!(denials(&events), expected);
 }
