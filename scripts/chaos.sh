@@ -73,30 +73,38 @@ while (($# > 0)); do
     shift
 done
 
+if [[ -n $other && -n ${QUORATE_CHAOS_POWER:-} ]]; then
+    die "--power and --other do not go together: the other version has files that outlive its process"
+fi
+
 cd "$QUORATE_ROOT"
 scripts/setup.sh
 [[ -n ${QUORATE_CHAOS_LOOPBACK:-} ]] || scripts/setup.sh --faults
+
 # Cargo tells sources by their paths below the repository and by their age. Those of another revision are
 # younger there, and what was built of them would pass for what is here.
 rejuvenate() { find build.rs src proto power -type f -exec touch {} +; }
+
+clean_up() {
+    git worktree remove --force "$folder/tree" 2>/dev/null || true
+    rm -rf "$folder"
+}
 
 # Into the same target directory, whose dependencies are compiled.
 build_other() {
     local revision
     revision=$(git rev-parse --verify --quiet "$other^{commit}") || die "there is no revision $other"
     folder=$(mktemp -d)
-    trap 'git worktree remove --force "$folder/tree" 2>/dev/null || true; rm -rf "$folder"; rejuvenate' EXIT
+    trap 'clean_up; rejuvenate' EXIT
     git worktree add --quiet --detach "$folder/tree" "$revision"
     (cd "$folder/tree" && cargo build --release --quiet --locked)
     # A failed run names the revision by the name of the program.
     cp "$CARGO_TARGET_DIR/release/quorate" "$folder/$revision"
     rejuvenate
+    trap clean_up EXIT
     export QUORATE_CHAOS_OTHER=$folder/$revision
 }
 
-if [[ -n $other && -n ${QUORATE_CHAOS_POWER:-} ]]; then
-    die "--power and --other do not go together: the other version has files that outlive its process"
-fi
 if [[ -n $other ]]; then build_other; fi
 if [[ -n ${QUORATE_CHAOS_POWER:-} ]]; then cargo build --release --quiet --package quorate-power; fi
 cargo test --release --quiet --test chaos --no-run

@@ -31,7 +31,8 @@ run cargo clippy --release --workspace --all-targets -- -D warnings
 # no notice.
 run env QUORATE_FUZZ_SECONDS="${QUORATE_FUZZ_SECONDS:-60}" cargo test --release
 run cargo test --release --locked --manifest-path patches/base2histogram/Cargo.toml
-# Files that forget what was not synced, and whether what was acknowledged is there when all nodes lose their power, on real files.
+# Files that forget what was not synced; and whether what was acknowledged is there when nodes lose
+# their power on such files.
 run cargo test --release --package quorate-power
 run scripts/chaos.sh --power --seconds 20 --faults kill-all,kill-leader,kill-follower
 # Many days on which everything goes wrong, and whether the first of them are the same when repeated.

@@ -13,9 +13,7 @@ use quorate::client::v1::QuotaName;
 use quorate::client::v1::event::Body;
 use quorate::client::v1::get_history_request::Of;
 use quorate::client::v1::rejection::Reason;
-use quorate::codec::event;
 use quorate::codec::view;
-use quorate::ledger::ResourceId;
 use quorate::ledger::ResourceKind;
 use quorate::ledger::State;
 use rust_decimal::Decimal;
@@ -25,6 +23,7 @@ use tokio::time::sleep;
 
 use crate::archive::horizon;
 use crate::check::Verdict;
+use crate::check::fold;
 use crate::quotas::ROOT;
 use crate::quotas::SCOPES;
 
@@ -188,12 +187,7 @@ fn holders(state: &State, root: &str, resource: &str) -> Result<Holders, String>
 /// What the events make.
 fn state(events: &[Event]) -> Result<State, String> {
     let mut state = State::default();
-    for event in events {
-        let decimals =
-            |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
-        let event = event::decode(event.clone(), &decimals).map_err(|error| error.to_string())?;
-        state.evolve(&event);
-    }
+    events.iter().try_for_each(|event| fold(&mut state, event))?;
     Ok(state)
 }
 

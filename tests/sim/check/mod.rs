@@ -32,6 +32,9 @@ use std::collections::BTreeSet;
 
 use quorate::client::v1::Event;
 use quorate::client::v1::event::Body;
+use quorate::codec::event;
+use quorate::ledger::ResourceId;
+use quorate::ledger::State;
 
 use crate::workload::Asked;
 use crate::workload::Operation;
@@ -55,6 +58,14 @@ pub fn check_history(events: &[Event], history: &[Operation]) -> Verdict {
             None => ledger.replay_time(event),
         }
     })
+}
+
+/// Lets an event happen, as it stands in the stream, to the state before it.
+pub fn fold(state: &mut State, event: &Event) -> Verdict {
+    let decimals = |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
+    let event = event::decode(event.clone(), &decimals).map_err(|error| error.to_string())?;
+    state.evolve(&event);
+    Ok(())
 }
 
 /// Whether nobody asked for an event: it was time.

@@ -10,9 +10,7 @@ use quorate::client::v1::Event;
 use quorate::client::v1::Hold;
 use quorate::client::v1::Quota;
 use quorate::client::v1::event::Body;
-use quorate::codec::event;
 use quorate::codec::view;
-use quorate::ledger::ResourceId;
 use quorate::ledger::State;
 
 use super::Answer;
@@ -20,6 +18,7 @@ use super::Met;
 use super::Reply;
 use super::Shown;
 use crate::check::Verdict;
+use crate::check::fold;
 use crate::cluster::EPOCH;
 use crate::deadlines::TOLERANCE;
 use crate::workload::Asked;
@@ -191,10 +190,7 @@ fn check_content(events: &[Event], replies: &[Reply]) -> Verdict {
         while state.revision() < revision {
             let event =
                 left.next().ok_or_else(|| format!("revision {revision} was shown and is not there"))?;
-            let decimals =
-                |id: ResourceId| state.resources().get(id.0 as usize).map(|resource| resource.decimals);
-            let event = event::decode(event.clone(), &decimals).map_err(|error| error.to_string())?;
-            state.evolve(&event);
+            fold(&mut state, event)?;
         }
         for (reply, shown) in shown {
             let expected = match shown {
