@@ -17,6 +17,7 @@ use super::fields::Writer;
 use super::required;
 use crate::ledger::Command;
 use crate::ledger::Fingerprint;
+use crate::ledger::Name;
 use crate::ledger::Request;
 use crate::ledger::RequestId;
 use crate::ledger::apply::RefusedClock;
@@ -33,7 +34,10 @@ const BATCH: u32 = 17;
 /// Tells repeats of a command from other commands: the start of the SHA-256 of its canonical
 /// encoding. Who asks is no part of it.
 pub fn fingerprint(command: &Command) -> Fingerprint {
-    fingerprint_of(command::encode_logged(command))
+    match command::write_plain_reserve(command) {
+        Some(command) => fingerprint_of_encoded(&command),
+        None => fingerprint_of(command::encode_logged(command)),
+    }
 }
 
 /// The fingerprint of a command in its canonical encoding.
@@ -84,13 +88,23 @@ pub fn decode_request(message: storage::Request) -> Result<Request, Corrupt> {
         fingerprint: array(&message.fingerprint, WHAT, "fingerprint")?,
         actor: Arc::from(message.actor),
         reason: Arc::from(message.reason),
-        command: command::decode_logged(command).map_err(Corrupt::from_malformed(WHAT))?,
+        command: logged(command)?,
     })
 }
 
 /// A request as it stands in a log entry: it is encoded once, however often it is tried.
 pub fn encoded(request: &Request) -> Vec<u8> {
-    encode_request(request).encode_to_vec()
+    let Some(command) = command::write_plain_reserve(&request.command) else {
+        return encode_request(request).encode_to_vec();
+    };
+    let mut bytes = Vec::with_capacity(command.len() + request.actor.len() + request.reason.len() + 48);
+    let mut fields = Writer(&mut bytes);
+    fields.bytes(1, &request.id.to_bytes());
+    fields.bytes(2, &request.fingerprint);
+    fields.text(3, &request.actor);
+    fields.text(4, &request.reason);
+    fields.encoded(ONE, &command);
+    bytes
 }
 
 /// Field 2 of a `Batch` with a length: what stands before each request.
@@ -136,13 +150,16 @@ pub struct Decoded<'a> {
 pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Corrupt> {
     let mut stamp = Stamp::from(0);
     let (mut refused_clock, mut refused_node) = (None, 0);
-    let (mut requests, mut commands) = (Vec::new(), Vec::new());
+    // Not far too few, and not too many however short they are.
+    let usual = bytes.len() / USUAL;
+    let (mut requests, mut commands) = (Vec::with_capacity(usual), Vec::with_capacity(usual));
+    let mut names = Names::default();
     let mut fields = Fields::new(WHAT, bytes);
     while let Some(field) = fields.next() {
         match field? {
             (1, value) => stamp.time = fields.number(value)?,
             (2, value) => {
-                let (request, command) = decode_encoded(fields.bytes(value)?)?;
+                let (request, command) = decode_encoded(fields.bytes(value)?, &mut names)?;
                 requests.push(request);
                 commands.push(command);
             }
@@ -155,8 +172,27 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Corrupt> {
     Ok(Decoded { stamp, requests, commands })
 }
 
+/// About so many bytes a request has.
+const USUAL: usize = 128;
+
+/// Names that the requests of an entry have in common, mostly: those of the one before.
+#[derive(Default)]
+struct Names {
+    actor: Arc<str>,
+    reason: Arc<str>,
+    resource: Option<Name>,
+}
+
+/// A text that need not be made once more when it is the last one again.
+fn again(last: &mut Arc<str>, text: &str) -> Arc<str> {
+    if **last != *text {
+        *last = Arc::from(text);
+    }
+    Arc::clone(last)
+}
+
 /// A request with its command as it stands there.
-fn decode_encoded(bytes: &[u8]) -> Result<(Request, &[u8]), Corrupt> {
+fn decode_encoded<'a>(bytes: &'a [u8], names: &mut Names) -> Result<(Request, &'a [u8]), Corrupt> {
     let (mut id, mut fingerprint): (&[u8], &[u8]) = (&[], &[]);
     let (mut actor, mut reason) = ("", "");
     let mut asked = None;
@@ -171,24 +207,31 @@ fn decode_encoded(bytes: &[u8]) -> Result<(Request, &[u8]), Corrupt> {
             (4, value) => reason = fields.text(value)?,
             (ONE, value) => {
                 command = fields.bytes(value)?;
-                asked = Some(Logged::One(v1::BatchCommand::decode(command).map_err(corrupt)?));
+                asked = Some(match command::plain_reserve(command, &mut names.resource) {
+                    Some(reserve) => reserve,
+                    None => logged(Logged::One(v1::BatchCommand::decode(command).map_err(corrupt)?))?,
+                });
             }
             (BATCH, value) => {
                 command = &[];
-                asked = Some(Logged::Batch(v1::BatchRequest::decode(fields.bytes(value)?).map_err(corrupt)?));
+                let batch = v1::BatchRequest::decode(fields.bytes(value)?).map_err(corrupt)?;
+                asked = Some(logged(Logged::Batch(batch))?);
             }
             _ => {}
         }
     }
-    let asked = required(asked, WHAT, "the command")?;
     let request = Request {
         id: request_id(id)?,
         fingerprint: array(fingerprint, WHAT, "fingerprint")?,
-        actor: Arc::from(actor),
-        reason: Arc::from(reason),
-        command: command::decode_logged(asked).map_err(Corrupt::from_malformed(WHAT))?,
+        actor: again(&mut names.actor, actor),
+        reason: again(&mut names.reason, reason),
+        command: required(asked, WHAT, "the command")?,
     };
     Ok((request, command))
+}
+
+fn logged(message: Logged) -> Result<Command, Corrupt> {
+    command::decode_logged(message).map_err(Corrupt::from_malformed(WHAT))
 }
 
 fn request_id(bytes: &[u8]) -> Result<RequestId, Corrupt> {

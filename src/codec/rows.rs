@@ -31,12 +31,14 @@ use crate::ledger::Quota;
 use crate::ledger::RequestId;
 use crate::ledger::ResourceId;
 use crate::ledger::ScopeId;
+use crate::ledger::State;
 use crate::ledger::hold::Closing;
 use crate::ledger::hold::HoldLine;
 use crate::ledger::quota::Clocks;
 use crate::ledger::quota::Live;
 use crate::ledger::request::Decided;
 use crate::ledger::rows::Row;
+use crate::ledger::rows::RowKey;
 use crate::ledger::rows::TemplateId;
 use crate::ledger::scope::Account;
 use crate::ledger::template;
@@ -53,12 +55,29 @@ const REQUEST: u32 = 9;
 /// About so many bytes such a row has.
 const USUAL: usize = 96;
 
+/// The value of a row of a state as it is now; `None` when it is gone.
+pub fn of(state: &State, key: RowKey) -> Option<Vec<u8>> {
+    match key {
+        // Each reservation makes one of both: they are written as they stand there, without a copy.
+        RowKey::Hold(id) => state.hold(id).map(encode_hold),
+        RowKey::Request(id) => state.decided(id).map(|decided| encode_request(id, decided)),
+        key => state.row(key).map(|row| encode(&row)),
+    }
+}
+
+fn encode_hold(hold: &Hold) -> Vec<u8> {
+    framed(HOLD, |bytes| write_hold(bytes, hold))
+}
+
+fn encode_request(id: RequestId, decided: &Decided) -> Vec<u8> {
+    framed(REQUEST, |bytes| write_request(bytes, id, decided))
+}
+
 /// The value of a row.
 pub fn encode(row: &Row) -> Vec<u8> {
     let message = match row {
-        // Each reservation makes one of both.
-        Row::Hold(hold) => return framed(HOLD, |bytes| write_hold(bytes, hold)),
-        Row::Request(id, decided) => return framed(REQUEST, |bytes| write_request(bytes, *id, decided)),
+        Row::Hold(hold) => return encode_hold(hold),
+        Row::Request(id, decided) => return encode_request(*id, decided),
         Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
             Message::Ledger(storage::LedgerRow {
                 revision: *revision,

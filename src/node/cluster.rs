@@ -318,22 +318,28 @@ impl Node {
         Err(Error::unavailable(format!("node {to} has not become the leader in time; see `cluster status`")))
     }
 
+    /// How the other voters are, as far as they can be reached.
+    pub(super) async fn statuses_of_others(&self) -> Vec<(NodeId, v1::NodeStatus)> {
+        let others = self.voters().into_iter().filter(|id| *id != self.parts.id);
+        let others: Vec<_> = others.filter_map(|id| Some((id, self.member(id)?))).collect();
+        let statuses = join_all(others.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
+        let statuses = others.iter().map(|(id, _)| *id).zip(statuses);
+        statuses.filter(|(_, status)| status.role() != v1::Role::Unreachable).collect()
+    }
+
     /// Before this node stops: if it leads, another one leads from now on, so that nobody has to wait for an
     /// election. When none can it stops all the same.
     pub async fn hand_over(&self) {
         if !self.parts.raft.is_leader() {
             return;
         }
-        let others = self.voters().into_iter().filter(|id| *id != self.parts.id);
-        let others: Vec<_> = others.filter_map(|id| Some((id, self.member(id)?))).collect();
-        let statuses = join_all(others.iter().map(|(id, member)| self.status_of(*id, member, false))).await;
-        let there = others.iter().zip(statuses).filter(|(_, status)| status.role() != v1::Role::Unreachable);
+        let others = self.statuses_of_others().await.into_iter();
         // One whose disk is nearly full would hand over in its turn.
         let fitness = |status: &v1::NodeStatus| (!status.disk_nearly_full, status.last_log_index);
-        let Some(((to, _), _)) = there.max_by_key(|(_, status)| fitness(status)) else {
+        let Some((to, _)) = others.max_by_key(|(_, status)| fitness(status)) else {
             return;
         };
-        let request = v1::TransferLeadershipRequest { node_id: *to };
+        let request = v1::TransferLeadershipRequest { node_id: to };
         match self.transfer_as_leader(request, Instant::now() + HANDING_OVER).await {
             Ok(()) => tracing::info!(to, "another node leads: this one stops"),
             Err(error) => tracing::warn!(to, %error, "no other node leads yet, and this one stops"),

@@ -12,7 +12,6 @@ use std::sync::MutexGuard;
 use std::sync::Weak;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
@@ -192,17 +191,14 @@ impl Others {
             return;
         }
         self.asked = Some(Instant::now());
-        let members = node.voters().into_iter().filter(|id| *id != node.parts.id);
-        let members: Vec<_> = members.filter_map(|id| Some((id, node.member(id)?))).collect();
-        let answers = join_all(members.iter().map(|(id, member)| node.status_of(*id, member, false))).await;
+        let statuses = node.statuses_of_others().await;
         let now = Instant::now();
         self.told.retain(|_, (_, at)| now.duration_since(*at) < HOLDS);
-        for ((id, _), status) in members.iter().zip(answers) {
-            // One that does not answer tells nothing of its disk, and one of an older version tells none.
-            let v1::NodeStatus { disk_free_bytes, disk_nearly_full, .. } = status;
-            if status.role() != v1::Role::Unreachable && (disk_free_bytes > 0 || disk_nearly_full) {
-                let disk = Disk { node: *id, free_bytes: disk_free_bytes, is_nearly_full: disk_nearly_full };
-                self.told.insert(*id, (disk, now));
+        for (id, v1::NodeStatus { disk_free_bytes, disk_nearly_full, .. }) in statuses {
+            // One of an older version tells nothing of its disk.
+            if disk_free_bytes > 0 || disk_nearly_full {
+                let disk = Disk { node: id, free_bytes: disk_free_bytes, is_nearly_full: disk_nearly_full };
+                self.told.insert(id, (disk, now));
             }
         }
     }

@@ -129,7 +129,7 @@ impl Projection for History {
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
         let revision = event.stored.revision;
-        for touched in &event.touched {
+        for touched in event.touched {
             self.quotas.entry((touched.scope, touched.resource)).or_default().push(revision);
         }
         match &event.happened {

@@ -31,7 +31,6 @@ pub mod views;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::codec::Corrupt;
 use crate::codec::event::stored::Happened;
@@ -80,19 +79,9 @@ pub struct Folded<'a> {
     /// What it says.
     pub stored: Stored<'a>,
     /// What it touched.
-    pub touched: SmallVec<[Touched<'a>; 8]>,
+    pub touched: &'a [Touched<'a>],
     /// What was decided.
     pub happened: Happened<'a>,
-}
-
-impl<'a> Folded<'a> {
-    /// An event from its bytes.
-    fn new(bytes: &'a [u8]) -> Result<Self, Corrupt> {
-        let stored = Stored::new(bytes)?;
-        let touched = stored.touched().collect::<Result<_, _>>()?;
-        let happened = stored.happened()?;
-        Ok(Self { bytes, stored, touched, happened })
-    }
 }
 
 /// A fold of the event stream.

@@ -19,6 +19,7 @@ use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
 use crate::codec::block;
+use crate::codec::event::stored::Stored;
 use crate::ledger::Revision;
 use crate::store::Batch;
 
@@ -295,8 +296,16 @@ impl Runner {
 }
 
 fn fold_block(slots: &mut [(Views<'_>, &mut Slot)], block: &[u8]) -> Result<(), ProjectionError> {
+    // One piece of memory for what each of them touched.
+    let mut touched = Vec::new();
     for bytes in block::events(block)? {
-        fold(slots, &Folded::new(bytes)?)?;
+        let stored = Stored::new(bytes)?;
+        touched.clear();
+        for account in stored.touched() {
+            touched.push(account?);
+        }
+        let happened = stored.happened()?;
+        fold(slots, &Folded { bytes, stored, touched: &touched, happened })?;
     }
     Ok(())
 }

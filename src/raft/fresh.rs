@@ -10,8 +10,9 @@ use bytes::Bytes;
 
 use crate::ledger::Revision;
 
-/// Blocks that take so many bytes together are kept, or one that is larger.
-const MAX_BYTES: usize = 4 << 20;
+/// Blocks that take so many bytes together are kept, or one that is larger: some of the largest that there
+/// are, since whoever folds them waits for a processor like everyone else.
+const MAX_BYTES: usize = 16 << 20;
 
 /// The events of one log entry.
 #[derive(Debug)]

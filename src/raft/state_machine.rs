@@ -62,7 +62,7 @@ use crate::store::StoreError;
 
 /// Rows are written at the latest when this many changes have come together. Commands wait while they are
 /// written, so it is not many at a time.
-const CHANGES_PER_CHECKPOINT: usize = 10_000;
+const CHANGES_PER_CHECKPOINT: usize = 25_000;
 
 /// How far the state has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -237,10 +237,11 @@ impl Applied {
             return Ok(false);
         };
         let state = &mut current.state;
-        let mut batch = Batch::default();
-        for key in state.take_changed() {
-            match state.row(key) {
-                Some(row) => batch.put(Space::Rows, keys::row(key), rows::encode(&row)),
+        let changed = state.take_changed();
+        let mut batch = Batch { ops: Vec::with_capacity(changed.len() + 1) };
+        for key in changed {
+            match rows::of(state, key) {
+                Some(row) => batch.put(Space::Rows, keys::row(key), row),
                 None => batch.delete(Space::Rows, keys::row(key)),
             }
         }

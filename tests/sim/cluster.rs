@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
+use futures_util::future::LocalBoxFuture;
 use quorate::client::v1;
 use quorate::codec::keys;
 use quorate::codec::local;
@@ -25,6 +26,7 @@ use quorate::store::Store as _;
 use quorate::store::simulated::Defect;
 use quorate::store::simulated::Disk;
 use quorate::store::simulated::SimulatedStore;
+use tokio::task::JoinSet;
 use turmoil::Sim;
 
 use crate::check::raft::Look;
@@ -39,6 +41,9 @@ use crate::trace;
 /// Every host that a node may run on, by number from 0. The first ones form the cluster; the others are
 /// there for nodes that are added.
 pub const HOSTS: [&str; 7] = ["node-1", "node-2", "node-3", "node-4", "node-5", "node-6", "node-7"];
+
+/// The host of everybody who uses the cluster.
+const CLIENTS: &str = "clients";
 
 /// The name of the cluster.
 pub const CLUSTER: &str = "simulated";
@@ -123,7 +128,8 @@ pub struct Cluster {
     /// How many nodes form the cluster.
     first: usize,
     hosts: Vec<Host>,
-    clients: Vec<&'static str>,
+    /// Those who have not begun yet.
+    clients: Vec<LocalBoxFuture<'static, turmoil::Result>>,
     members: Members,
     restarts: Restarts,
     stopped: Stopped,
@@ -246,10 +252,22 @@ impl Cluster {
         self.hosts[node].clock.set(error_ms);
     }
 
-    /// Adds a host that uses the cluster; the run is over when all of these are.
-    pub fn client(&mut self, name: &'static str, work: impl Future<Output = turmoil::Result> + 'static) {
-        self.sim.client(name, work);
-        self.clients.push(name);
+    /// Adds somebody who uses the cluster; the run is over when all of these are.
+    pub fn client(&mut self, work: impl Future<Output = turmoil::Result> + 'static) {
+        self.clients.push(Box::pin(work));
+    }
+
+    /// Has all of them begin, on one host: each host takes time in every tick, whatever it does.
+    pub fn begin(&mut self) {
+        let clients = std::mem::take(&mut self.clients);
+        self.sim.client(CLIENTS, async move {
+            let mut working = JoinSet::new();
+            clients.into_iter().for_each(|client| drop(working.spawn_local(client)));
+            while let Some(ended) = working.join_next().await {
+                ended.expect("a client that panics ends the process")?;
+            }
+            Ok(())
+        });
     }
 
     /// Nothing passes between a node and the other nodes, in either direction.
@@ -291,7 +309,7 @@ impl Cluster {
     pub fn hold(&mut self, node: usize) {
         trace::line(format_args!("hold {}", HOSTS[node]));
         let name = HOSTS[node];
-        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain(self.clients.clone()) {
+        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
             self.sim.hold(name, other);
         }
     }
@@ -362,7 +380,7 @@ impl Cluster {
         trace::line(format_args!("cut the power of {}", HOSTS[node]));
         let name = HOSTS[node];
         // Before the crash: the sockets of a crashed host are closed politely.
-        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain(self.clients.clone()) {
+        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
             self.sim.partition(name, other);
         }
         self.lose_unsynced(node);
@@ -397,7 +415,7 @@ impl Cluster {
         let now = self.sim.elapsed();
         for node in self.nodes() {
             let name = HOSTS[node];
-            for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain(self.clients.clone()) {
+            for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
                 self.sim.release(name, other);
                 self.sim.repair(name, other);
             }

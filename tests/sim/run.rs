@@ -54,7 +54,8 @@ use crate::zoo::Keeper;
 /// Those of a run are the first of these.
 const CLIENTS: [&str; 5] = ["client-1", "client-2", "client-3", "client-4", "client-5"];
 
-const READERS: [&str; 2] = ["reader-1", "reader-2"];
+/// How many read.
+const READERS: u64 = 2;
 
 /// Faults begin when the clients have begun.
 const FAULTS_BEGIN: Duration = Duration::from_secs(3);
@@ -151,23 +152,24 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
     // The keeper, the makers of small histories and the archivist, too.
     shared.working.set(shape.clients + 3);
     for (number, name) in (1..).zip(&CLIENTS[..shape.clients]) {
-        cluster.client(name, work(name, seed * 100 + number, shape.clone(), shared.clone()));
+        cluster.client(work(name, seed * 100 + number, shape.clone(), shared.clone()));
     }
-    for (number, name) in (50..).zip(READERS) {
-        cluster.client(name, read(seed * 100 + number, first.clone(), shared.clone()));
+    for number in 50..50 + READERS {
+        cluster.client(read(seed * 100 + number, first.clone(), shared.clone()));
     }
-    cluster.client("keeper", keep(seed * 100 + 60, first.clone(), shared.clone()));
-    cluster.client("small", ask_little(seed * 100 + 70, first.clone(), shared.clone()));
-    cluster.client("auditor", audit(seed * 100, shape.clone(), shared.clone()));
+    cluster.client(keep(seed * 100 + 60, first.clone(), shared.clone()));
+    cluster.client(ask_little(seed * 100 + 70, first.clone(), shared.clone()));
+    cluster.client(audit(seed * 100, shape.clone(), shared.clone()));
     let done = Rc::clone(&shared.done);
-    cluster.client("archive", shared.archive.clone().keep(first.clone(), move || done.get()));
-    cluster.client("archivist", let_go(seed * 100 + 80, shape.clone(), shared.clone()));
-    cluster.client("watchers", shared.watchers.clone().run(seed * 100 + 50, first));
+    cluster.client(shared.archive.clone().keep(first.clone(), move || done.get()));
+    cluster.client(let_go(seed * 100 + 80, shape.clone(), shared.clone()));
+    cluster.client(shared.watchers.clone().run(seed * 100 + 50, first));
     let operator = Operator::new(members, shared.archive.clone());
     let over = Rc::clone(&shared.faults_over);
     let repeater = Repeater::new(seed, cluster.disks());
-    cluster.client("operator", Rc::clone(&operator).run(repeater, move || over.get()));
+    cluster.client(Rc::clone(&operator).run(repeater, move || over.get()));
 
+    cluster.begin();
     let mut faults = Faults::new(seed, FAULTS_BEGIN, &shape.faults, operator);
     let mut clocks = Clocks::new(seed, FAULTS_BEGIN);
     loop {

@@ -57,16 +57,11 @@ pub(super) fn encode_reserve(command: &Reserve) -> v1::ReserveRequest {
         if_sequence: line.if_sequence,
         minimum: line.minimum.map(number::write).unwrap_or_default(),
     });
-    let mode = match command.mode {
-        Mode::Strict => v1::Mode::Unspecified,
-        Mode::Partial => v1::Mode::Partial,
-        Mode::Force => v1::Mode::Force,
-    };
     let tags = command.tags.as_deref();
     let text = |text: Option<&Arc<str>>| text.map(ToString::to_string).unwrap_or_default();
     v1::ReserveRequest {
         lines: lines.collect(),
-        mode: mode.into(),
+        mode: encode_mode(command.mode),
         commit: command.commit,
         ttl_ms: command.ttl_ms,
         job: text(tags.and_then(|tags| tags.job.as_ref())),
@@ -76,7 +71,16 @@ pub(super) fn encode_reserve(command: &Reserve) -> v1::ReserveRequest {
     }
 }
 
-fn mode(message: i32) -> Result<Mode, Malformed> {
+pub(super) fn encode_mode(mode: Mode) -> i32 {
+    match mode {
+        Mode::Strict => v1::Mode::Unspecified,
+        Mode::Partial => v1::Mode::Partial,
+        Mode::Force => v1::Mode::Force,
+    }
+    .into()
+}
+
+pub(super) fn mode(message: i32) -> Result<Mode, Malformed> {
     match v1::Mode::try_from(message) {
         Ok(v1::Mode::Unspecified | v1::Mode::Strict) => Ok(Mode::Strict),
         Ok(v1::Mode::Partial) => Ok(Mode::Partial),

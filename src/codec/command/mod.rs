@@ -9,9 +9,11 @@
 //! | `tree` | scopes and resources |
 //! | `policy` | quotas: limits, locks, schedules, transfers |
 //! | `hold` | reservations and what becomes of them |
+//! | `plain` | reservations in the log, as most are |
 //! | `template` | templates, and whole plans |
 
 mod hold;
+mod plain;
 mod policy;
 mod template;
 pub(super) mod tree;
@@ -28,6 +30,8 @@ use crate::ledger::command::MAX_BATCH;
 pub(super) use crate::proto::storage::v1::request::Command as Logged;
 use crate::proto::v1;
 pub use crate::proto::v1::batch_command::Command as Message;
+pub(super) use plain::plain_reserve;
+pub(super) use plain::write_plain_reserve;
 pub(super) use template::encode_planned_template;
 pub(super) use template::planned_template;
 pub(super) use tree::decode_child_policy;
