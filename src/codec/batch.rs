@@ -22,6 +22,7 @@ use crate::ledger::Request;
 use crate::ledger::RequestId;
 use crate::ledger::apply::RefusedClock;
 use crate::ledger::apply::Stamp;
+use crate::ledger::command::MAX_BATCH;
 use crate::proto::storage::v1 as storage;
 use crate::proto::v1;
 
@@ -150,8 +151,8 @@ pub struct Decoded<'a> {
 pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Corrupt> {
     let mut stamp = Stamp::from(0);
     let (mut refused_clock, mut refused_node) = (None, 0);
-    // Not far too few, and not too many however short they are.
-    let usual = bytes.len() / USUAL;
+    // Not far too few, as most are, and not too many when few of them are large.
+    let usual = (bytes.len() / USUAL).min(MAX_BATCH);
     let (mut requests, mut commands) = (Vec::with_capacity(usual), Vec::with_capacity(usual));
     let mut names = Names::default();
     let mut fields = Fields::new(WHAT, bytes);
@@ -207,7 +208,7 @@ fn decode_encoded<'a>(bytes: &'a [u8], names: &mut Names) -> Result<(Request, &'
             (4, value) => reason = fields.text(value)?,
             (ONE, value) => {
                 command = fields.bytes(value)?;
-                asked = Some(match command::plain_reserve(command, &mut names.resource) {
+                asked = Some(match command::read_plain_reserve(command, &mut names.resource) {
                     Some(reserve) => reserve,
                     None => logged(Logged::One(v1::BatchCommand::decode(command).map_err(corrupt)?))?,
                 });

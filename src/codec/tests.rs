@@ -326,7 +326,8 @@ fn commands_are_encoded_as_they_always_were() {
         command,
     };
     let requests: Vec<_> = commands().into_iter().map(request).collect();
-    let encoded = batch::commands(&requests).concat();
+    let entry = batch::encode(&Stamp::from(0), &requests);
+    let encoded = batch::decode(&entry).expect("what was encoded").commands.concat();
     let batches = requests.iter().filter(|request| matches!(request.command, Command::Batch(_)));
     let fingerprints: Vec<_> = batches.map(|request| batch::fingerprint(&request.command)).collect();
     let digest = super::merkle::leaf(&[encoded.as_slice(), &fingerprints.concat()].concat());

@@ -60,8 +60,9 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 
-/// Rows are written at the latest when this many changes have come together. Commands wait while they are
-/// written, so it is not many at a time.
+/// Rows are written at the latest when this many changes have come together: those of some 5,000
+/// reservations. Commands and reads wait while they are written, so it is not many at a time; but an account
+/// that many of them touch is written once, so it is not few.
 const CHANGES_PER_CHECKPOINT: usize = 25_000;
 
 /// How far the state has come.

@@ -384,7 +384,9 @@ impl World {
                         },
                     });
                 }
-                let tags = Tags::new("job", "", labels(1)).expect("tags");
+                // Labels or none: with them a command goes another way through the log.
+                let labels = if *commit { labels(1) } else { Labels::default() };
+                let tags = Tags::new("job", if *commit { "" } else { "anna" }, labels).expect("tags");
                 let tags = tagged.then(|| Arc::new(tags));
                 Command::Reserve(Reserve::with(asked, *mode, *commit, *ttl_ms, tags).ok()?)
             }

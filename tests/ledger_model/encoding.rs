@@ -26,6 +26,9 @@ pub fn check_requests(stamp: Stamp, requests: &[Request]) -> Result<(), TestCase
     let decoded = batch::decode(&encoded).expect("what was encoded can be decoded");
     prop_assert_eq!((decoded.stamp, decoded.requests.as_slice()), (stamp, requests));
     prop_assert_eq!(decoded.commands, batch::commands(requests));
+    for request in requests {
+        prop_assert_eq!(batch::encoded(request), batch::encode_request(request).encode_to_vec());
+    }
     Ok(())
 }
 
@@ -87,6 +90,7 @@ pub fn check_event(before: &State, event: &Event) -> Result<(), TestCaseError> {
 pub fn check_row(state: &State, row: &Row) -> Result<(), TestCaseError> {
     let decoded = rows::decode(&rows::encode(row), &decimals(state));
     prop_assert_eq!(decoded.as_ref(), Ok(row), "a row reads back differently");
+    prop_assert_eq!(rows::of(state, row.key()), Some(rows::encode(row)), "a row is written in two ways");
     Ok(())
 }
 

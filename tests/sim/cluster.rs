@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
-use std::future::Future;
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +42,10 @@ use crate::trace;
 pub const HOSTS: [&str; 7] = ["node-1", "node-2", "node-3", "node-4", "node-5", "node-6", "node-7"];
 
 /// The host of everybody who uses the cluster.
-const CLIENTS: &str = "clients";
+const ALL_CLIENTS: &str = "clients";
+
+/// What one of them does.
+pub type Work = LocalBoxFuture<'static, turmoil::Result>;
 
 /// The name of the cluster.
 pub const CLUSTER: &str = "simulated";
@@ -128,8 +130,6 @@ pub struct Cluster {
     /// How many nodes form the cluster.
     first: usize,
     hosts: Vec<Host>,
-    /// Those who have not begun yet.
-    clients: Vec<LocalBoxFuture<'static, turmoil::Result>>,
     members: Members,
     restarts: Restarts,
     stopped: Stopped,
@@ -152,7 +152,7 @@ impl Cluster {
             .max_message_latency(slowest)
             .repair_rate(0.05)
             .tcp_capacity(65_536)
-            // A connect that is given up keeps its port.
+            // A connect that is given up keeps its port, and all clients take theirs from these.
             .ephemeral_ports(10_000..=65_000)
             .enable_random_order()
             .build();
@@ -171,7 +171,6 @@ impl Cluster {
             raft: shape.raft.clone(),
             first: shape.nodes,
             hosts: (0..HOSTS.len()).map(host).collect(),
-            clients: Vec::new(),
             members: Rc::new(RefCell::new((0..shape.nodes).collect())),
             restarts: Restarts::default(),
             stopped: Stopped::default(),
@@ -252,15 +251,10 @@ impl Cluster {
         self.hosts[node].clock.set(error_ms);
     }
 
-    /// Adds somebody who uses the cluster; the run is over when all of these are.
-    pub fn client(&mut self, work: impl Future<Output = turmoil::Result> + 'static) {
-        self.clients.push(Box::pin(work));
-    }
-
-    /// Has all of them begin, on one host: each host takes time in every tick, whatever it does.
-    pub fn begin(&mut self) {
-        let clients = std::mem::take(&mut self.clients);
-        self.sim.client(CLIENTS, async move {
+    /// Has everybody begin who uses the cluster, on one host: each host takes time in every tick, whatever it
+    /// does. The run is over when all of them are.
+    pub fn begin(&mut self, clients: Vec<Work>) {
+        self.sim.client(ALL_CLIENTS, async move {
             let mut working = JoinSet::new();
             clients.into_iter().for_each(|client| drop(working.spawn_local(client)));
             while let Some(ended) = working.join_next().await {
@@ -309,7 +303,7 @@ impl Cluster {
     pub fn hold(&mut self, node: usize) {
         trace::line(format_args!("hold {}", HOSTS[node]));
         let name = HOSTS[node];
-        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
+        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([ALL_CLIENTS]) {
             self.sim.hold(name, other);
         }
     }
@@ -380,7 +374,7 @@ impl Cluster {
         trace::line(format_args!("cut the power of {}", HOSTS[node]));
         let name = HOSTS[node];
         // Before the crash: the sockets of a crashed host are closed politely.
-        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
+        for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([ALL_CLIENTS]) {
             self.sim.partition(name, other);
         }
         self.lose_unsynced(node);
@@ -415,7 +409,7 @@ impl Cluster {
         let now = self.sim.elapsed();
         for node in self.nodes() {
             let name = HOSTS[node];
-            for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([CLIENTS]) {
+            for other in self.others(node).into_iter().map(|other| HOSTS[other]).chain([ALL_CLIENTS]) {
                 self.sim.release(name, other);
                 self.sim.repair(name, other);
             }

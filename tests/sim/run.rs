@@ -25,6 +25,7 @@ use crate::cluster::HOSTS;
 use crate::cluster::MAX_CLOCK_STEP;
 use crate::cluster::Members;
 use crate::cluster::Restarts;
+use crate::cluster::Work;
 use crate::deadlines::check_time;
 use crate::deadlines::spans::Installs;
 use crate::deadlines::spans::Spans;
@@ -149,27 +150,28 @@ pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
         watchers: Watchers::new(shape.watchers),
         ..Shared::default()
     };
+    let mut clients: Vec<Work> = Vec::new();
     // The keeper, the makers of small histories and the archivist, too.
     shared.working.set(shape.clients + 3);
     for (number, name) in (1..).zip(&CLIENTS[..shape.clients]) {
-        cluster.client(work(name, seed * 100 + number, shape.clone(), shared.clone()));
+        clients.push(Box::pin(work(name, seed * 100 + number, shape.clone(), shared.clone())));
     }
     for number in 50..50 + READERS {
-        cluster.client(read(seed * 100 + number, first.clone(), shared.clone()));
+        clients.push(Box::pin(read(seed * 100 + number, first.clone(), shared.clone())));
     }
-    cluster.client(keep(seed * 100 + 60, first.clone(), shared.clone()));
-    cluster.client(ask_little(seed * 100 + 70, first.clone(), shared.clone()));
-    cluster.client(audit(seed * 100, shape.clone(), shared.clone()));
+    clients.push(Box::pin(keep(seed * 100 + 60, first.clone(), shared.clone())));
+    clients.push(Box::pin(ask_little(seed * 100 + 70, first.clone(), shared.clone())));
+    clients.push(Box::pin(audit(seed * 100, shape.clone(), shared.clone())));
     let done = Rc::clone(&shared.done);
-    cluster.client(shared.archive.clone().keep(first.clone(), move || done.get()));
-    cluster.client(let_go(seed * 100 + 80, shape.clone(), shared.clone()));
-    cluster.client(shared.watchers.clone().run(seed * 100 + 50, first));
+    clients.push(Box::pin(shared.archive.clone().keep(first.clone(), move || done.get())));
+    clients.push(Box::pin(let_go(seed * 100 + 80, shape.clone(), shared.clone())));
+    clients.push(Box::pin(shared.watchers.clone().run(seed * 100 + 50, first)));
     let operator = Operator::new(members, shared.archive.clone());
     let over = Rc::clone(&shared.faults_over);
     let repeater = Repeater::new(seed, cluster.disks());
-    cluster.client(Rc::clone(&operator).run(repeater, move || over.get()));
+    clients.push(Box::pin(Rc::clone(&operator).run(repeater, move || over.get())));
 
-    cluster.begin();
+    cluster.begin(clients);
     let mut faults = Faults::new(seed, FAULTS_BEGIN, &shape.faults, operator);
     let mut clocks = Clocks::new(seed, FAULTS_BEGIN);
     loop {

@@ -30,7 +30,7 @@ use crate::ledger::command::MAX_BATCH;
 pub(super) use crate::proto::storage::v1::request::Command as Logged;
 use crate::proto::v1;
 pub use crate::proto::v1::batch_command::Command as Message;
-pub(super) use plain::plain_reserve;
+pub(super) use plain::read_plain_reserve;
 pub(super) use plain::write_plain_reserve;
 pub(super) use template::encode_planned_template;
 pub(super) use template::planned_template;

@@ -30,33 +30,40 @@ const USUAL: usize = 96;
 /// A reservation as the bytes of a `BatchCommand`, canonical. `None` when it is something else, or has labels.
 pub(in crate::codec) fn write_plain_reserve(command: &Command) -> Option<Vec<u8>> {
     let Command::Reserve(reserve) = command else { return None };
-    let tags = reserve.tags.as_deref();
-    if tags.is_some_and(|tags| tags.labels != Labels::default()) {
+    // Whatever is new in them must be written too: none of it is left out here.
+    let Tags { job, consumer, labels } = reserve.tags.as_deref().cloned().unwrap_or_default();
+    if labels != Labels::default() {
         return None;
     }
     let mut bytes = Vec::with_capacity(USUAL);
     Writer(&mut bytes).message(RESERVE, |message| {
-        for line in reserve.lines() {
+        for Line { scope, resource, amount, minimum, if_sequence } in reserve.lines() {
             message.message(2, |message| {
-                message.text(1, line.scope.as_str());
-                message.text(2, line.resource.as_str());
-                message.decimal(3, line.amount);
-                line.if_sequence.into_iter().for_each(|sequence| message.chosen(4, sequence));
-                line.minimum.into_iter().for_each(|minimum| message.decimal(5, minimum));
+                message.text(1, scope.as_str());
+                message.text(2, resource.as_str());
+                message.decimal(3, *amount);
+                if let Some(sequence) = if_sequence {
+                    message.chosen(4, *sequence);
+                }
+                if let Some(minimum) = minimum {
+                    message.decimal(5, *minimum);
+                }
             });
         }
         message.number(3, u32::try_from(hold::encode_mode(reserve.mode)).expect("modes are few"));
         message.number(4, reserve.commit);
-        reserve.ttl_ms.into_iter().for_each(|ttl| message.chosen(5, ttl));
-        message.text(6, tags.and_then(|tags| tags.job.as_deref()).unwrap_or_default());
-        message.text(7, tags.and_then(|tags| tags.consumer.as_deref()).unwrap_or_default());
+        if let Some(ttl) = reserve.ttl_ms {
+            message.chosen(5, ttl);
+        }
+        message.text(6, job.as_deref().unwrap_or_default());
+        message.text(7, consumer.as_deref().unwrap_or_default());
     });
     Some(bytes)
 }
 
 /// A reservation from the bytes of a `BatchCommand`. `None` when it is something else, has labels, or is
 /// wrong. `resource` is that of the line before: it mostly is the same.
-pub(in crate::codec) fn plain_reserve(command: &[u8], resource: &mut Option<Name>) -> Option<Command> {
+pub(in crate::codec) fn read_plain_reserve(command: &[u8], resource: &mut Option<Name>) -> Option<Command> {
     let mut fields = Fields::new(WHAT, command);
     let Ok((RESERVE, value)) = fields.next()? else { return None };
     let message = fields.bytes(value).ok()?;
@@ -118,9 +125,14 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::codec::batch;
+    use crate::codec::command::Logged;
     use crate::codec::command::Message;
     use crate::codec::command::decode;
     use crate::codec::command::encode;
+    use crate::codec::command::encode_logged;
+    use crate::ledger::RequestId;
+    use crate::proto::storage::v1 as storage;
     use crate::proto::v1;
 
     fn encoded(reserve: v1::ReserveRequest) -> Vec<u8> {
@@ -147,8 +159,24 @@ mod tests {
             v1::ReserveRequest { lines: one(), commit: true, mode: 4, ..Default::default() },
             v1::ReserveRequest { lines: one(), job: "j-1".into(), ..Default::default() },
             v1::ReserveRequest { lines: one(), consumer: "train".into(), ..Default::default() },
+            v1::ReserveRequest {
+                lines: vec![line(&["long"; 12].join("/"), "1")],
+                job: "j-2".repeat(20),
+                consumer: "anna".into(),
+                ..Default::default()
+            },
         ];
-        all.map(encoded).into()
+        let mut all: Vec<_> = all.map(encoded).into();
+        // Strict, also when it is said; and of what is said twice the last counts.
+        let twice = [all[0].as_slice(), &[0x18, 1, 0x28, 7, 0x28, 9]].concat();
+        all.push(with_length(twice));
+        all
+    }
+
+    /// The length of a reservation is that of what follows it.
+    fn with_length(mut command: Vec<u8>) -> Vec<u8> {
+        command[2] = u8::try_from(command.len() - 3).expect("a short one");
+        command
     }
 
     /// What the message leads to, if it leads to a command.
@@ -160,36 +188,58 @@ mod tests {
     fn what_is_read_is_what_the_message_leads_to() {
         let mut resource = None;
         for bytes in plain() {
-            let read = plain_reserve(&bytes, &mut resource);
+            let read = read_plain_reserve(&bytes, &mut resource);
             let command = read.unwrap_or_else(|| panic!("{bytes:?} is not read"));
             assert_eq!(Some(&command), by_message(&bytes).as_ref());
             let message = v1::BatchCommand { tag: 0, command: Some(encode(&command)) };
             assert_eq!(write_plain_reserve(&command), Some(message.encode_to_vec()), "{command:?}");
+            assert_eq!(batch::fingerprint(&command), batch::fingerprint_of(encode_logged(&command)));
         }
     }
 
     #[test]
     fn what_is_unusual_or_wrong_is_left_to_the_message() {
+        let of = |reserve: v1::ReserveRequest| {
+            encoded(v1::ReserveRequest { lines: vec![line("acme", "1")], ..reserve })
+        };
+        let plain = of(v1::ReserveRequest::default());
+        let behind = |more: &[u8]| [plain.as_slice(), more].concat();
         let labels = [("team".to_owned(), "ml".to_owned())].into();
-        let all = [
-            encoded(v1::ReserveRequest { lines: vec![line("acme", "1")], labels, ..Default::default() }),
-            encoded(v1::ReserveRequest {
-                lines: vec![line("acme", "1")],
-                largest_holders: 1,
+        let unusual = [
+            of(v1::ReserveRequest { labels, ..Default::default() }),
+            of(v1::ReserveRequest { largest_holders: 1, ..Default::default() }),
+            of(v1::ReserveRequest { request_id: "one".into(), ..Default::default() }),
+            // A tag, the reservation once more, a field of a newer version, and a mode of more than 32 bits.
+            behind(&[8, 1]),
+            behind(&plain),
+            with_length(behind(&[0x50, 1])),
+            with_length(behind(&[0x18, 0x82, 0x80, 0x80, 0x80, 0x10])),
+        ];
+        for bytes in unusual {
+            assert_eq!(read_plain_reserve(&bytes, &mut None), None, "{bytes:?}");
+            let command = by_message(&bytes).unwrap_or_else(|| panic!("{bytes:?} is no command"));
+            let request = storage::Request {
+                request_id: RequestId::made_at(1, 2).to_bytes().into(),
+                fingerprint: vec![7; 16],
+                command: Some(Logged::One(v1::BatchCommand::decode(bytes.as_slice()).expect("a message"))),
                 ..Default::default()
-            }),
+            };
+            let entry = storage::Batch { requests: vec![request], ..Default::default() }.encode_to_vec();
+            let decoded = batch::decode(&entry).expect("an entry");
+            assert_eq!(decoded.requests[0].command, command);
+            assert_eq!(write_plain_reserve(&command).is_none(), bytes.windows(4).any(|part| part == b"team"));
+        }
+        let wrong = [
             encoded(v1::ReserveRequest::default()),
             encoded(v1::ReserveRequest { lines: vec![line("acme", "1e3")], ..Default::default() }),
             encoded(v1::ReserveRequest { lines: vec![line("acme//b", "1")], ..Default::default() }),
-            [encoded(v1::ReserveRequest { lines: vec![line("a", "1")], ..Default::default() }), vec![8, 1]]
-                .concat(),
+            of(v1::ReserveRequest { mode: v1::Mode::Check.into(), ..Default::default() }),
             Vec::new(),
         ];
-        for bytes in &all {
-            assert_eq!(plain_reserve(bytes, &mut None), None, "{bytes:?}");
+        for bytes in wrong {
+            assert_eq!(read_plain_reserve(&bytes, &mut None), None, "{bytes:?}");
+            assert_eq!(by_message(&bytes), None, "{bytes:?}");
         }
-        let labelled = by_message(&all[0]).expect("a reservation");
-        assert_eq!(write_plain_reserve(&labelled), None);
     }
 
     #[test]
@@ -200,7 +250,7 @@ mod tests {
                 for bit in 0..8 {
                     let mut damaged = bytes.clone();
                     damaged[position] ^= 1 << bit;
-                    if let Some(command) = plain_reserve(&damaged, &mut None) {
+                    if let Some(command) = read_plain_reserve(&damaged, &mut None) {
                         read += 1;
                         assert_eq!(Some(command), by_message(&damaged), "{damaged:?}");
                     }
