@@ -385,8 +385,9 @@ impl World {
                     });
                 }
                 // Labels or none: with them a command goes another way through the log.
-                let labels = if *commit { labels(1) } else { Labels::default() };
-                let tags = Tags::new("job", if *commit { "" } else { "anna" }, labels).expect("tags");
+                let is_plain = asked.len().is_multiple_of(2);
+                let labels = if is_plain { Labels::default() } else { labels(1) };
+                let tags = Tags::new("job", if is_plain { "anna" } else { "" }, labels).expect("tags");
                 let tags = tagged.then(|| Arc::new(tags));
                 Command::Reserve(Reserve::with(asked, *mode, *commit, *ttl_ms, tags).ok()?)
             }

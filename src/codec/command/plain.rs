@@ -126,13 +126,12 @@ mod tests {
 
     use super::*;
     use crate::codec::batch;
-    use crate::codec::command::Logged;
     use crate::codec::command::Message;
     use crate::codec::command::decode;
     use crate::codec::command::encode;
     use crate::codec::command::encode_logged;
     use crate::ledger::RequestId;
-    use crate::proto::storage::v1 as storage;
+    use crate::ledger::Stamp;
     use crate::proto::v1;
 
     fn encoded(reserve: v1::ReserveRequest) -> Vec<u8> {
@@ -218,15 +217,15 @@ mod tests {
         for bytes in unusual {
             assert_eq!(read_plain_reserve(&bytes, &mut None), None, "{bytes:?}");
             let command = by_message(&bytes).unwrap_or_else(|| panic!("{bytes:?} is no command"));
-            let request = storage::Request {
-                request_id: RequestId::made_at(1, 2).to_bytes().into(),
-                fingerprint: vec![7; 16],
-                command: Some(Logged::One(v1::BatchCommand::decode(bytes.as_slice()).expect("a message"))),
-                ..Default::default()
-            };
-            let entry = storage::Batch { requests: vec![request], ..Default::default() }.encode_to_vec();
+            // In an entry, with just these bytes.
+            let mut request = Vec::new();
+            let mut fields = Writer(&mut request);
+            fields.bytes(1, &RequestId::made_at(1, 2).to_bytes());
+            fields.bytes(2, &[7; 16]);
+            fields.encoded(16, &bytes);
+            let entry = batch::join(&Stamp::from(0), std::iter::once(request.as_slice()));
             let decoded = batch::decode(&entry).expect("an entry");
-            assert_eq!(decoded.requests[0].command, command);
+            assert_eq!((&decoded.requests[0].command, decoded.commands[0]), (&command, bytes.as_slice()));
             assert_eq!(write_plain_reserve(&command).is_none(), bytes.windows(4).any(|part| part == b"team"));
         }
         let wrong = [
