@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures what Quorate promises, beside its peers, on this machine, and prints it as Markdown: three
-# nodes and whoever asks them share it. About 25 minutes; nothing else should run meanwhile.
+# nodes and whoever asks them share it. About 25 minutes; nothing else should run meanwhile. The program is
+# that of scripts/dist.sh, which is run before, or the one that QUORATE_BIN names.
 #
 #   scripts/bench.sh               everything
 #   scripts/bench.sh --quick       short runs, to see that it works; figures that say little
@@ -41,8 +42,7 @@ fi
 
 scripts=$QUORATE_ROOT/scripts
 if [[ $QUORATE_BIN == "$CARGO_TARGET_DIR/release/quorate" ]]; then
-    "$scripts/setup.sh" >&2
-    (cd "$QUORATE_ROOT" && cargo build --release --quiet --bin quorate >&2)
+    QUORATE_BIN=$("$scripts/dist.sh") || die "the program could not be built; scripts/dist.sh says why"
 fi
 [[ -x $QUORATE_BIN ]] || die "there is no $QUORATE_BIN; unset QUORATE_BIN to use the one that is built"
 

@@ -10,7 +10,7 @@ use super::Corrupt;
 use super::rows;
 use crate::ledger::State;
 
-/// SHA-256 over all rows in order, each preceded by its length.
+/// SHA-256 over all records of its rows in order, each preceded by its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateDigest([u8; 32]);
 
@@ -18,26 +18,26 @@ impl StateDigest {
     /// Reads the whole state: linear in its size.
     pub fn of(state: &State) -> Self {
         let mut digest = Self::begin();
-        state.rows().for_each(|row| digest.add(&rows::encode(&row)));
+        rows::records(state).for_each(|record| digest.add(&record));
         digest.finish()
     }
 }
 
 impl StateDigest {
-    /// Of the rows of a state, each as it is stored, in order.
-    pub fn begin() -> DigestOfRows {
-        DigestOfRows(Sha256::new())
+    /// Of the records of a state, each as it is stored, in order.
+    pub fn begin() -> DigestOfRecords {
+        DigestOfRecords(Sha256::new())
     }
 }
 
 /// A digest in the making.
-pub struct DigestOfRows(Sha256);
+pub struct DigestOfRecords(Sha256);
 
-impl DigestOfRows {
-    /// Takes in the next row.
-    pub fn add(&mut self, row: &[u8]) {
-        self.0.update((row.len() as u64).to_be_bytes());
-        self.0.update(row);
+impl DigestOfRecords {
+    /// Takes in the next record.
+    pub fn add(&mut self, record: &[u8]) {
+        self.0.update((record.len() as u64).to_be_bytes());
+        self.0.update(record);
     }
 
     /// The digest of all of them.

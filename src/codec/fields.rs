@@ -10,9 +10,7 @@ use std::io::Write as _;
 
 use prost::Message;
 use prost::encoding::WireType;
-use prost::encoding::decode_key;
 use prost::encoding::decode_varint;
-use prost::encoding::encode_key;
 use prost::encoding::encode_varint;
 use prost::encoding::encoded_len_varint;
 use rust_decimal::Decimal;
@@ -89,13 +87,16 @@ impl<'a> Fields<'a> {
     }
 
     fn read(&mut self) -> Result<(u32, Value<'a>), Corrupt> {
-        let what = self.what;
-        let corrupt = |error| Corrupt::new(what, error);
-        let (field, wire_type) = decode_key(&mut self.rest).map_err(corrupt)?;
+        let key = u32::try_from(self.varint()?).map_err(|error| self.corrupt(error))?;
+        let wire_type = WireType::try_from(u64::from(key & 7)).map_err(|error| self.corrupt(error))?;
+        let field = key >> 3;
+        if field == 0 {
+            return Err(self.corrupt("no field has the number 0"));
+        }
         let value = match wire_type {
-            WireType::Varint => Value::Number(decode_varint(&mut self.rest).map_err(corrupt)?),
+            WireType::Varint => Value::Number(self.varint()?),
             WireType::LengthDelimited => {
-                let length = decode_varint(&mut self.rest).map_err(corrupt)?;
+                let length = self.varint()?;
                 Value::Bytes(self.take(length)?)
             }
             WireType::SixtyFourBit => self.take(8).map(|_| Value::Fixed)?,
@@ -103,6 +104,19 @@ impl<'a> Fields<'a> {
             WireType::StartGroup | WireType::EndGroup => return Err(self.corrupt("it has a group")),
         };
         Ok((field, value))
+    }
+
+    /// A number of as many bytes as it needs.
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Corrupt> {
+        match self.rest.split_first() {
+            // Most of them.
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => decode_varint(&mut self.rest).map_err(|error| self.corrupt(error)),
+        }
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], Corrupt> {
@@ -144,8 +158,22 @@ impl Writer<'_> {
     /// A number that is there also when it is 0, as one of several fields is: which of them is there says
     /// something.
     pub(super) fn chosen(&mut self, field: u32, number: u64) {
-        encode_key(field, WireType::Varint, self.0);
-        encode_varint(number, self.0);
+        self.key(field, WireType::Varint);
+        self.varint(number);
+    }
+
+    fn key(&mut self, field: u32, wire_type: WireType) {
+        self.varint(u64::from(field) << 3 | wire_type as u64);
+    }
+
+    /// A number of as many bytes as it needs: mostly one.
+    #[inline]
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push((number & 0x7F) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
     }
 
     /// Bytes, unless there are none.
@@ -162,14 +190,14 @@ impl Writer<'_> {
 
     /// A message that is encoded already, or bytes; it is there also when it is empty.
     pub(super) fn encoded(&mut self, field: u32, message: &[u8]) {
-        encode_key(field, WireType::LengthDelimited, self.0);
-        encode_varint(message.len() as u64, self.0);
+        self.key(field, WireType::LengthDelimited);
+        self.varint(message.len() as u64);
         self.0.extend_from_slice(message);
     }
 
     /// A message of which the fields are written; it is there also when it is empty.
     pub(super) fn message(&mut self, field: u32, write: impl FnOnce(&mut Writer<'_>)) {
-        encode_key(field, WireType::LengthDelimited, self.0);
+        self.key(field, WireType::LengthDelimited);
         let start = self.0.len();
         self.0.push(0);
         write(&mut Writer(self.0));
@@ -189,6 +217,11 @@ impl Writer<'_> {
     /// A message.
     pub(super) fn of(&mut self, field: u32, message: &impl Message) {
         prost::encoding::message::encode(field, message, self.0);
+    }
+
+    /// Those of a message.
+    pub(super) fn fields(&mut self, message: &impl Message) {
+        message.encode(self.0).expect("a vector has room");
     }
 
     /// An amount as text, also when it is nothing.

@@ -11,11 +11,11 @@
 //! | state | Meta | `applied` | format byte, then `quorate.storage.v1.Applied` |
 //! | state | Meta | `checkpoint` | format byte, then the revision of the rows, 8 bytes |
 //! | state | Events | first revision, 8 bytes | format byte, then `quorate.storage.v1.EventBlock` |
-//! | state | Rows | tag, then as below | format byte, then `quorate.storage.v1.Row` |
-//! | state | Views | 1, revision in 8 bytes | format byte, then how many rows this keyframe has, 8 bytes |
-//! | state | Views | 1, revision in 8 bytes, key of a row | a row of this keyframe, as in Rows |
+//! | state | Rows | tag, then as below | format byte, then `quorate.storage.v1.Record` |
+//! | state | Views | 1, revision in 8 bytes | format byte, then how many records this keyframe has, 8 bytes |
+//! | state | Views | 1, revision in 8 bytes, key of a record | a record of this keyframe, as in Rows |
 //!
-//! | tag | row | rest of the key |
+//! | tag | rows | rest of the key |
 //! |---|---|---|
 //! | 1 | ledger | – |
 //! | 2 | resource | number, 4 bytes |
@@ -23,12 +23,18 @@
 //! | 4 | scope | number, 4 bytes |
 //! | 5 | account | scope, 4 bytes; resource, 4 bytes |
 //! | 6 | transfer | revision that made it, 8 bytes |
-//! | 7 | hold | revision that created it, 8 bytes |
+//! | 7 | up to eight holds | the revision that created them without its last three bits, 8 bytes |
 //! | 8 | closed hold | revision that closed it, 8 bytes |
-//! | 9 | request | request id, 16 bytes |
+//! | 9 | requests | the time in their ids and the eight bits behind it, 7 bytes |
 //!
-//! Tags are never used again for something else.
+//! Tags are never used again for something else. Holds and requests come by the thousand, and each key costs
+//! more than what is stored under it: so those that stand together share one. Not too many: when one of them
+//! changes, all are written.
 
+use std::ops::RangeInclusive;
+
+use crate::ledger::HoldId;
+use crate::ledger::RequestId;
 use crate::ledger::Revision;
 use crate::ledger::rows::RowKey;
 
@@ -65,8 +71,14 @@ pub fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// The key of a row.
-pub fn row(key: RowKey) -> Vec<u8> {
+/// How many of the last bits of a hold's number its key leaves out.
+const HOLD_BITS: u32 = 3;
+
+/// How many bytes of a request id its key has.
+const REQUEST_BYTES: usize = 7;
+
+/// The key of the record with a row.
+pub fn record(key: RowKey) -> Vec<u8> {
     let (tag, rest): (u8, &[&[u8]]) = match &key {
         RowKey::Ledger => (1, &[]),
         RowKey::Resource(id) => (2, &[&id.0.to_be_bytes()]),
@@ -74,19 +86,36 @@ pub fn row(key: RowKey) -> Vec<u8> {
         RowKey::Scope(id) => (4, &[&id.0.to_be_bytes()]),
         RowKey::Account(scope, resource) => (5, &[&scope.0.to_be_bytes(), &resource.0.to_be_bytes()]),
         RowKey::Transfer(id) => (6, &[&id.to_be_bytes()]),
-        RowKey::Hold(id) => (7, &[&id.to_be_bytes()]),
+        RowKey::Hold(id) => (7, &[&(id >> HOLD_BITS).to_be_bytes()]),
         RowKey::Closed(revision) => (8, &[&revision.to_be_bytes()]),
-        RowKey::Request(id) => (9, &[&id.to_bytes()]),
+        RowKey::Request(id) => (9, &[&id.to_bytes()[..REQUEST_BYTES]]),
     };
-    let mut bytes = vec![tag];
+    let mut bytes = Vec::with_capacity(1 + rest.iter().map(|part| part.len()).sum::<usize>());
+    bytes.push(tag);
     rest.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes
 }
 
-/// Before the first and after the last row.
+/// The numbers of the holds that lie in the record with one.
+pub fn holds_beside(id: HoldId) -> RangeInclusive<HoldId> {
+    let others = (1 << HOLD_BITS) - 1;
+    id & !others..=id | others
+}
+
+/// The ids of the requests that lie in the record with one.
+pub fn requests_beside(id: RequestId) -> RangeInclusive<RequestId> {
+    let with = |rest| {
+        let mut bytes = id.to_bytes();
+        bytes[REQUEST_BYTES..].fill(rest);
+        RequestId::floor_from_bytes(bytes)
+    };
+    with(0)..=with(u8::MAX)
+}
+
+/// Before the first and after the last record.
 pub const ROWS: (&[u8], &[u8]) = (&[0], &[0xFF]);
 
-/// Before the first request: these are the last rows.
+/// Before the first requests: these are the last records.
 pub const REQUESTS: &[u8] = &[9];
 
 /// What the keys of keyframes begin with, among the views.
@@ -95,15 +124,15 @@ const KEYFRAME: u8 = 1;
 /// Before the first and after the last keyframe.
 pub const KEYFRAMES: (&[u8], &[u8]) = (&[KEYFRAME], &[KEYFRAME + 1]);
 
-/// The key of a keyframe, before those of its rows.
+/// The key of a keyframe, before those of its records.
 pub fn keyframe(revision: Revision) -> Vec<u8> {
     let mut bytes = vec![KEYFRAME];
     bytes.extend_from_slice(&revision.to_be_bytes());
     bytes
 }
 
-/// The revision of a keyframe in its key, or in that of one of its rows; and whether it is that of a
-/// row.
+/// The revision of a keyframe in its key, or in that of one of its records; and whether it is that of a
+/// record.
 pub fn keyframe_of(key: &[u8]) -> Option<(Revision, bool)> {
     let (revision, row) = key.strip_prefix(&[KEYFRAME])?.split_first_chunk()?;
     Some((Revision::from_be_bytes(*revision), !row.is_empty()))
@@ -112,13 +141,12 @@ pub fn keyframe_of(key: &[u8]) -> Option<(Revision, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::RequestId;
     use crate::ledger::ResourceId;
     use crate::ledger::ScopeId;
     use crate::ledger::rows::TemplateId;
 
     #[test]
-    fn rows_have_the_same_order_as_their_keys() {
+    fn records_have_the_same_order_as_their_rows() {
         let request = |time: u8| RequestId::floor_from_bytes([time; 16]);
         let ordered = [
             RowKey::Ledger,
@@ -137,21 +165,47 @@ mod tests {
             RowKey::Request(request(200)),
         ];
         assert!(ordered.is_sorted());
-        assert!(ordered.map(row).is_sorted());
-        for key in ordered.map(row) {
+        assert!(ordered.map(record).is_sorted());
+        for key in ordered.map(record) {
             assert!(ROWS.0 < key.as_slice() && key.as_slice() < ROWS.1);
         }
         assert!(
             ordered
-                .map(|key| (key, row(key)))
+                .map(|key| (key, record(key)))
                 .iter()
                 .all(|(key, bytes)| { matches!(key, RowKey::Request(_)) == (bytes.as_slice() >= REQUESTS) })
         );
     }
 
     #[test]
-    fn the_rows_of_a_keyframe_come_after_it_and_before_the_next() {
-        let of = |revision, key| [keyframe(revision), row(key)].concat();
+    fn those_that_stand_together_share_a_record() {
+        for id in [0, 7, 8, 12_345, Revision::MAX] {
+            let beside = holds_beside(id);
+            assert!(beside.contains(&id) && beside.end() - beside.start() == 7);
+            for other in [*beside.start(), *beside.end()] {
+                assert_eq!(record(RowKey::Hold(other)), record(RowKey::Hold(id)));
+            }
+            let outside = [beside.start().checked_sub(1), beside.end().checked_add(1)];
+            for other in outside.into_iter().flatten() {
+                assert_ne!(record(RowKey::Hold(other)), record(RowKey::Hold(id)));
+            }
+        }
+        let request = |time, random| RequestId::made_at(time, random);
+        let id = request(1_000, 0xABC << 64);
+        let beside = requests_beside(id);
+        for other in [request(1_000, 0xABC << 64 | 1), request(1_000, 0xAFF << 64)] {
+            assert!(beside.contains(&other));
+            assert_eq!(record(RowKey::Request(other)), record(RowKey::Request(id)));
+        }
+        for other in [request(1_000, 0xBBC << 64), request(999, u128::MAX), request(1_001, 0)] {
+            assert!(!beside.contains(&other));
+            assert_ne!(record(RowKey::Request(other)), record(RowKey::Request(id)));
+        }
+    }
+
+    #[test]
+    fn the_records_of_a_keyframe_come_after_it_and_before_the_next() {
+        let of = |revision, key| [keyframe(revision), record(key)].concat();
         let ordered = [
             KEYFRAMES.0.to_vec(),
             keyframe(0),

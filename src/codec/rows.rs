@@ -1,4 +1,5 @@
-//! Rows of the state.
+//! Rows of the state, and the records in which they are stored: most are alone in theirs, holds and
+//! requests stand together (see `keys`).
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::event::encode_versions;
 use super::fields::Writer;
 use super::hold;
 use super::hold::write_tags;
+use super::keys;
 use super::keys::FORMAT;
 use super::local;
 use super::policy;
@@ -46,7 +48,10 @@ use crate::ledger::transfer::Transfer;
 use crate::proto::storage::v1 as storage;
 use crate::proto::storage::v1::row::Row as Message;
 
-const WHAT: &str = "a row of the state";
+const WHAT: &str = "rows of the state";
+
+/// The field of `Record` with its rows.
+const ROWS: u32 = 1;
 
 /// The fields of `Row` with a hold and with a request.
 const HOLD: u32 = 7;
@@ -55,29 +60,64 @@ const REQUEST: u32 = 9;
 /// About so many bytes such a row has.
 const USUAL: usize = 96;
 
-/// The value of a row of a state as it is now; `None` when it is gone.
-pub fn of(state: &State, key: RowKey) -> Option<Vec<u8>> {
+/// The record with a row of a state as it is now; `None` when there is nothing in it.
+pub fn record_of(state: &State, key: RowKey) -> Option<Vec<u8>> {
     match key {
         // Each reservation makes one of both: they are written as they stand there, without a copy.
-        RowKey::Hold(id) => state.hold(id).map(encode_hold),
-        RowKey::Request(id) => state.decided(id).map(|decided| encode_request(id, decided)),
-        key => state.row(key).map(|row| encode(&row)),
+        RowKey::Hold(id) => {
+            let beside = keys::holds_beside(id);
+            let holds = state.holds_from(*beside.start()).take_while(|hold| hold.id <= *beside.end());
+            record(holds, write_hold_row)
+        }
+        RowKey::Request(id) => {
+            let beside = keys::requests_beside(id);
+            let requests = state.decided_from(*beside.start()).take_while(|(id, _)| id <= beside.end());
+            record(requests, |bytes, (id, decided)| write_request_row(bytes, id, decided))
+        }
+        key => state.row(key).map(|row| encode([&row])),
     }
 }
 
-fn encode_hold(hold: &Hold) -> Vec<u8> {
-    framed(HOLD, |bytes| write_hold(bytes, hold))
+/// All records of a state, in the order of their keys.
+pub fn records(state: &State) -> impl Iterator<Item = Vec<u8>> {
+    let mut rows = state.rows().peekable();
+    std::iter::from_fn(move || {
+        let first = rows.next()?;
+        let key = keys::record(first.key());
+        let mut together = vec![first];
+        while let Some(row) = rows.next_if(|row| keys::record(row.key()) == key) {
+            together.push(row);
+        }
+        Some(encode(&together))
+    })
 }
 
-fn encode_request(id: RequestId, decided: &Decided) -> Vec<u8> {
-    framed(REQUEST, |bytes| write_request(bytes, id, decided))
+fn record<T>(rows: impl Iterator<Item = T>, write: impl Fn(&mut Writer<'_>, T) + Copy) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(8 * USUAL);
+    bytes.push(FORMAT);
+    rows.for_each(|row| Writer(&mut bytes).message(ROWS, |bytes| write(bytes, row)));
+    (bytes.len() > 1).then_some(bytes)
 }
 
-/// The value of a row.
-pub fn encode(row: &Row) -> Vec<u8> {
+fn write_hold_row(bytes: &mut Writer<'_>, hold: &Hold) {
+    bytes.message(HOLD, |bytes| write_hold(bytes, hold));
+}
+
+fn write_request_row(bytes: &mut Writer<'_>, id: RequestId, decided: &Decided) {
+    bytes.message(REQUEST, |bytes| write_request(bytes, id, decided));
+}
+
+/// The record of rows that have one key.
+pub fn encode<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    rows.into_iter().for_each(|row| Writer(&mut bytes).message(ROWS, |bytes| write_row(bytes, row)));
+    bytes
+}
+
+fn write_row(bytes: &mut Writer<'_>, row: &Row) {
     let message = match row {
-        Row::Hold(hold) => return encode_hold(hold),
-        Row::Request(id, decided) => return encode_request(*id, decided),
+        Row::Hold(hold) => return write_hold_row(bytes, hold),
+        Row::Request(id, decided) => return write_request_row(bytes, *id, decided),
         Row::Ledger { revision, time, next_scope, request_floor, compacted_at } => {
             Message::Ledger(storage::LedgerRow {
                 revision: *revision,
@@ -123,12 +163,19 @@ pub fn encode(row: &Row) -> Vec<u8> {
             state: hold::encode_state(closing.state).into(),
         }),
     };
-    local::framed(&storage::Row { row: Some(message) })
+    bytes.fields(&storage::Row { row: Some(message) });
 }
 
-/// A row from its value.
-pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Row, Corrupt> {
-    let message: storage::Row = local::message(WHAT, bytes)?;
+/// The rows of a record; there is at least one.
+pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Vec<Row>, Corrupt> {
+    let record: storage::Record = local::message(WHAT, bytes)?;
+    if record.rows.is_empty() {
+        return Err(Corrupt::new(WHAT, "it has none"));
+    }
+    record.rows.into_iter().map(|row| decode_row(row, decimals)).collect()
+}
+
+fn decode_row(message: storage::Row, decimals: Decimals<'_>) -> Result<Row, Corrupt> {
     Ok(match required(message.row, WHAT, "the row")? {
         Message::Ledger(row) => Row::Ledger {
             revision: row.revision,
@@ -250,14 +297,6 @@ fn decode_quota(
     };
     let policy = policy::decode(&required(row.policy, WHAT, "policy")?, resource, decimals)?;
     Ok(Quota::restore(policy, row.lock.map(policy::decode_lock), live))
-}
-
-/// The value of a row of which the fields are written.
-fn framed(row: u32, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL);
-    bytes.push(FORMAT);
-    Writer(&mut bytes).message(row, write);
-    bytes
 }
 
 fn write_request(bytes: &mut Writer<'_>, id: RequestId, decided: &Decided) {

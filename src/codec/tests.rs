@@ -844,9 +844,20 @@ fn all_rows() -> Vec<Row> {
 #[test]
 fn rows_come_back_as_they_were() {
     for row in all_rows() {
-        let bytes = rows::encode(&row);
-        let message: storage::Row = local::message("a row", &bytes).expect("a row");
+        let bytes = rows::encode([&row]);
+        let message: storage::Record = local::message("rows", &bytes).expect("rows");
         assert_eq!(local::framed(&message), bytes, "{row:?}");
-        assert_eq!(rows::decode(&bytes, &decimals), Ok(row));
+        assert_eq!(rows::decode(&bytes, &decimals), Ok(vec![row]));
     }
+    assert!(rows::decode(&rows::encode([]), &decimals).is_err(), "a record without rows was understood");
+}
+
+#[test]
+fn rows_of_one_record_come_back_together() {
+    let holds: Vec<Row> = all_rows().into_iter().filter(|row| matches!(row, Row::Hold(_))).collect();
+    assert!(holds.len() > 1);
+    let bytes = rows::encode(&holds);
+    let message: storage::Record = local::message("rows", &bytes).expect("rows");
+    assert_eq!((local::framed(&message), message.rows.len()), (bytes.clone(), holds.len()));
+    assert_eq!(rows::decode(&bytes, &decimals), Ok(holds));
 }

@@ -106,8 +106,8 @@ impl State {
         assert!(self.undo.is_none(), "a request is remembered when nothing is taken back any more");
         let decided = Decided { fingerprint, revision: self.revision, verdict };
         let changed = &mut self.changed;
-        changed.push(RowKey::Request(id));
-        self.requests.insert(id, decided, self.time, |forgotten| changed.push(RowKey::Request(forgotten)));
+        changed.note(RowKey::Request(id));
+        self.requests.insert(id, decided, self.time, |forgotten| changed.note(RowKey::Request(forgotten)));
     }
 
     /// Says that a row is about to change.
@@ -118,7 +118,7 @@ impl State {
         }
         // Every event changes the ledger row: it stands there already, but for the first one.
         if key != RowKey::Ledger || self.changed.is_empty() {
-            self.changed.push(key);
+            self.changed.note(key);
         }
     }
 

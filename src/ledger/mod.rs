@@ -12,7 +12,7 @@
 //! | `tree`, `template`, `transfer` | what there is once per tree, and between scopes |
 //! | `state`, `index`, `rising` | all of it, and how it is looked up |
 //! | `holders`, `drift`, `export` | what readers ask of the state |
-//! | `rows`, `loading` | the state as rows, for checkpoints and digests; a state out of its rows |
+//! | `rows`, `changed`, `loading` | the state as rows, for checkpoints and digests; a state out of its rows |
 //! | `command`, `event`, `rejection`, `outcome` | what goes in and what comes out |
 //! | `decide/` | one file per command family |
 //! | `giving_back` | what is decided even when there is no room for more |
@@ -27,6 +27,7 @@
 pub mod amount;
 pub mod apply;
 mod bulk;
+mod changed;
 pub mod command;
 mod decide;
 pub mod drift;

@@ -154,6 +154,10 @@ impl RequestTable {
         self.decided.iter()
     }
 
+    pub(super) fn iter_from(&self, id: RequestId) -> impl Iterator<Item = (RequestId, &Decided)> {
+        self.decided.iter_from(id)
+    }
+
     pub(super) fn floor(&self) -> RequestId {
         self.floor
     }

@@ -124,9 +124,6 @@ impl Row {
     }
 }
 
-/// Room is made at once for so many changes at most.
-const CHANGES_EXPECTED: usize = 100_000;
-
 /// Rows that do not make a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows do not make a state: {0}")]
@@ -135,12 +132,7 @@ pub struct BadRows(pub(super) String);
 impl State {
     /// The rows that changed since the last call, ascending, each once.
     pub fn take_changed(&mut self) -> Vec<RowKey> {
-        // As many will come until the next call, or about: room for them is made at once.
-        let room = Vec::with_capacity(self.changed.len().min(CHANGES_EXPECTED));
-        let mut changed = std::mem::replace(&mut self.changed, room);
-        changed.sort_unstable();
-        changed.dedup();
-        changed
+        self.changed.take()
     }
 
     /// How many changes wait to be taken; an upper bound of the rows.

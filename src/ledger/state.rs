@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::LogTime;
 use super::Revision;
+use super::changed::Changed;
 use super::hold::ClosedHolds;
 use super::hold::Closing;
 use super::hold::Hold;
@@ -73,8 +74,8 @@ pub struct State {
     pub(super) hold_deadlines: Rising<(LogTime, HoldId), ()>,
     /// What the parts of a request did whose last part has not been folded yet.
     pub(super) parts: Vec<Grant>,
-    /// Rows changed since they were last taken; may name a row more than once.
-    pub(super) changed: Vec<RowKey>,
+    /// Rows changed since they were last taken.
+    pub(super) changed: Changed,
     /// While a change may have to be taken back: what rows were before, in the order of change.
     pub(super) undo: Option<Vec<(RowKey, Option<Row>)>>,
 }
@@ -93,7 +94,7 @@ impl Default for State {
         let mut state = Self::empty();
         for resource in catalogue() {
             let id = state.add_resource(resource);
-            state.changed.push(RowKey::Resource(id));
+            state.changed.note(RowKey::Resource(id));
         }
         let shipped = template::shipped(|name| {
             let name = Name::parse(name).expect("a resource has a name");
@@ -102,10 +103,10 @@ impl Default for State {
         });
         for template in shipped {
             let id = state.add_template(Arc::new(template));
-            state.changed.push(RowKey::Template(id));
+            state.changed.note(RowKey::Template(id));
         }
         // No checkpoint has written these yet.
-        state.changed.push(RowKey::Ledger);
+        state.changed.note(RowKey::Ledger);
         state
     }
 }
@@ -134,7 +135,7 @@ impl State {
             policy_deadlines: BTreeSet::new(),
             hold_deadlines: Rising::default(),
             parts: Vec::new(),
-            changed: Vec::new(),
+            changed: Changed::default(),
             undo: None,
         }
     }
@@ -321,5 +322,10 @@ impl State {
     /// What was decided about a request, if it is remembered.
     pub fn decided(&self, id: RequestId) -> Option<&Decided> {
         self.requests.get(id)
+    }
+
+    /// The remembered requests from an id on, ascending.
+    pub fn decided_from(&self, id: RequestId) -> impl Iterator<Item = (RequestId, &Decided)> {
+        self.requests.iter_from(id)
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | 1; hold, 8 bytes | `HeldBy`: a live hold |
+//! | 1; hold without its last three bits, 8 bytes | `HeldRecord`: up to eight live holds |
 //! | 2; resource, 4 bytes; path; 0; 0 and a consumer, or 1 and an actor | `HolderAmounts` |
 //! | 3; resource, 4 bytes | 1 byte: whether it is a budget |
 //!
@@ -14,7 +14,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use smallvec::SmallVec;
@@ -35,6 +36,7 @@ use crate::ledger::HoldId;
 use crate::ledger::Path;
 use crate::ledger::ResourceId;
 use crate::ledger::ResourceKind;
+use crate::ledger::Revision;
 use crate::ledger::State;
 use crate::planted::Bug;
 use crate::planted::planted;
@@ -47,7 +49,7 @@ pub const ABOUT: About = About {
     name: "holders",
     purpose: "who takes how much of each quota",
     number: 0x14,
-    version: 1,
+    version: 2,
     needs_all_events: true,
 };
 
@@ -103,8 +105,12 @@ impl Amounts {
     }
 }
 
-fn hold_key(hold: HoldId) -> Vec<u8> {
-    [&[1], hold.to_be_bytes().as_slice()].concat()
+/// How many of the last bits of their numbers holds do not share that lie in one record: each key costs more
+/// than what is stored under it.
+const BITS: u32 = 3;
+
+fn record_key(record: u64) -> Vec<u8> {
+    [&[1], record.to_be_bytes().as_slice()].concat()
 }
 
 /// The beginning of the keys of a scope and all below it; the scope's own go on with 0, the others with 1.
@@ -133,9 +139,10 @@ fn amounts_key(resource: u32, path: &str, (consumer, actor): (&str, &str)) -> Ve
 /// A live hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Held {
+    id: HoldId,
     /// Whose it is: who consumes it, or who reserved it where that is empty.
-    consumer: Box<str>,
-    actor: Box<str>,
+    consumer: Arc<str>,
+    actor: Arc<str>,
     lines: Lines,
 }
 
@@ -169,43 +176,112 @@ impl Held {
             Ok(HeldLine { scope: line.scope_id, resource: line.resource_id, amounts })
         };
         let lines = message.lines.iter().map(line).collect::<Result<_, ProjectionError>>()?;
-        Ok(Self { consumer: message.consumer.into(), actor: message.actor.into(), lines })
+        let (consumer, actor) = (message.consumer.into(), message.actor.into());
+        Ok(Self { id: message.hold_id, consumer, actor, lines })
     }
 
-    fn encode(self) -> storage::HeldBy {
+    fn encode(&self) -> storage::HeldBy {
         let line = |line: &HeldLine| storage::HeldLine {
             scope_id: line.scope,
             resource_id: line.resource,
             held: number::write(line.amounts.held),
             used: number::write(line.amounts.used),
         };
-        let lines = self.lines.iter().map(line).collect();
-        storage::HeldBy { consumer: self.consumer.into(), actor: self.actor.into(), lines }
+        storage::HeldBy {
+            consumer: self.consumer.as_ref().into(),
+            actor: self.actor.as_ref().into(),
+            lines: self.lines.iter().map(line).collect(),
+            hold_id: self.id,
+        }
+    }
+}
+
+/// Live holds that lie together, ascending.
+#[derive(Debug, Default)]
+struct Record {
+    holds: Vec<Held>,
+    /// Since it was read.
+    is_changed: bool,
+}
+
+impl Record {
+    fn read(views: &Views<'_>, number: u64) -> Result<Self, ProjectionError> {
+        let message = views.message::<storage::HeldRecord>(&record_key(number))?.unwrap_or_default();
+        let holds = message.holds.into_iter().map(Held::decode).collect::<Result<_, _>>()?;
+        Ok(Self { holds, is_changed: false })
+    }
+
+    fn find(&self, hold: HoldId) -> Option<&Held> {
+        self.holds.iter().find(|held| held.id == hold)
+    }
+
+    fn take(&mut self, hold: HoldId) -> Option<Held> {
+        let at = self.holds.iter().position(|held| held.id == hold)?;
+        self.is_changed = true;
+        Some(self.holds.remove(at))
+    }
+
+    fn put(&mut self, held: Held) {
+        let at = self.holds.partition_point(|other| other.id < held.id);
+        self.holds.insert(at, held);
+        self.is_changed = true;
     }
 }
 
 /// The fold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Holders {
-    /// What changed since the last write: live holds (`None` when closed), and sums by key.
-    holds: BTreeMap<HoldId, Option<Held>>,
+    /// What was looked at since the last write: records of holds, and sums by key.
+    records: BTreeMap<u64, Record>,
     sums: BTreeMap<Vec<u8>, Amounts>,
+    /// The last event that was folded before the last write: of later holds nothing can be written.
+    written: Revision,
+    /// The last that was folded.
+    folded: Revision,
     /// Whether what is consumed of a resource stays consumed, by its number.
     budgets: BTreeMap<u32, bool>,
+    /// The last consumer and the last actor: most often the next is the same.
+    names: [Arc<str>; 2],
+}
+
+impl Default for Holders {
+    fn default() -> Self {
+        Self {
+            records: BTreeMap::new(),
+            sums: BTreeMap::new(),
+            written: 0,
+            folded: 0,
+            budgets: BTreeMap::new(),
+            names: ["".into(), "".into()],
+        }
+    }
+}
+
+/// The piece of memory that has a name, which is that of the last one if they are the same.
+fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
+    if **last != *name {
+        *last = name.into();
+    }
+    Arc::clone(last)
 }
 
 impl Holders {
-    fn hold(&self, views: &Views<'_>, hold: HoldId) -> Result<Option<Held>, ProjectionError> {
-        match self.holds.get(&hold) {
-            Some(pending) => Ok(pending.clone()),
-            None => views.message(&hold_key(hold))?.map(Held::decode).transpose(),
-        }
+    /// The record with a hold.
+    fn record(&mut self, views: &Views<'_>, hold: HoldId) -> Result<&mut Record, ProjectionError> {
+        let number = hold >> BITS;
+        Ok(match self.records.entry(number) {
+            btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            btree_map::Entry::Vacant(entry) if number << BITS > self.written => {
+                entry.insert(Record::default())
+            }
+            btree_map::Entry::Vacant(entry) => entry.insert(Record::read(views, number)?),
+        })
     }
 
     fn sum(&mut self, views: &Views<'_>, key: Vec<u8>) -> Result<&mut Amounts, ProjectionError> {
         Ok(match self.sums.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
+            btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            btree_map::Entry::Vacant(entry) => {
                 let written = views.message::<storage::HolderAmounts>(entry.key())?;
                 let written = written.as_ref().map(amounts).transpose()?;
                 entry.insert(written.unwrap_or_default())
@@ -217,12 +293,12 @@ impl Holders {
         &mut self,
         views: &Views<'_>,
         path: &str,
-        held: &Held,
+        (consumer, actor): (&str, &str),
         resource: u32,
         more: Amounts,
     ) -> Result<(), ProjectionError> {
         if !more.is_nothing() {
-            let key = amounts_key(resource, path, (&held.consumer, &held.actor));
+            let key = amounts_key(resource, path, (consumer, actor));
             self.sum(views, key)?.add(more);
         }
         Ok(())
@@ -234,15 +310,17 @@ impl Holders {
         event: &Stored<'_>,
         reserved: &stored::Reserved<'_>,
     ) -> Result<(), ProjectionError> {
-        let (consumer, actor) = (reserved.consumer.into(), event.actor.into());
-        let mut held = Held { consumer, actor, lines: Lines::new() };
+        let mut lines = Lines::new();
         for line in reserved.lines().iter() {
             let line = line?;
             let more = HeldLine::from(line);
-            self.add(views, line.path, &held, line.resource, more.amounts)?;
-            held.lines.push(more);
+            self.add(views, line.path, (reserved.consumer, event.actor), line.resource, more.amounts)?;
+            lines.push(more);
         }
-        self.holds.insert(event.revision, Some(held));
+        let [consumer, actor] = &mut self.names;
+        let (consumer, actor) = (shared(consumer, reserved.consumer), shared(actor, event.actor));
+        let held = Held { id: event.revision, consumer, actor, lines };
+        self.record(views, event.revision)?.put(held);
         Ok(())
     }
 
@@ -255,7 +333,7 @@ impl Holders {
         lines: Lines,
     ) -> Result<(), ProjectionError> {
         // Made before the events that there are.
-        let Some(mut held) = self.hold(views, change.hold)? else {
+        let Some(mut held) = self.record(views, change.hold)?.take(change.hold) else {
             return Ok(());
         };
         // Only what changes: the scopes of the other lines are not in the event.
@@ -275,11 +353,12 @@ impl Holders {
             let path = path_of(event, change, line.scope)?;
             let path =
                 path.ok_or_else(|| Corrupt::new(WHAT, "an event does not touch what it takes from"))?;
-            self.add(views, path, &held, line.resource, line.amounts)?;
+            self.add(views, path, (&held.consumer, &held.actor), line.resource, line.amounts)?;
         }
-        let is_closed = lines.is_empty();
-        held.lines = lines;
-        self.holds.insert(change.hold, (!is_closed).then_some(held));
+        if !lines.is_empty() {
+            held.lines = lines;
+            self.record(views, change.hold)?.put(held);
+        }
         Ok(())
     }
 
@@ -292,12 +371,14 @@ impl Holders {
         let lines = match &change.after {
             Some(_) => after_lines(change)?,
             None => {
-                let Some(held) = self.hold(views, change.hold)? else { return Ok(()) };
-                let used = |line: HeldLine| {
-                    let amounts = Amounts { used: line.amounts.taken(), held: Decimal::ZERO };
-                    HeldLine { amounts, ..line }
+                let Some(held) = self.record(views, change.hold)?.find(change.hold) else {
+                    return Ok(());
                 };
-                held.lines.into_iter().map(used).collect()
+                let used = |line: &HeldLine| {
+                    let amounts = Amounts { used: line.amounts.taken(), held: Decimal::ZERO };
+                    HeldLine { amounts, ..*line }
+                };
+                held.lines.iter().map(used).collect()
             }
         };
         self.replace(views, event, change, lines)
@@ -368,6 +449,7 @@ impl Projection for Holders {
 
     fn load(&mut self, views: &Views<'_>) -> Result<(), ProjectionError> {
         *self = Self::default();
+        self.written = views.revision()?.unwrap_or(0);
         // Those that are there from the beginning, and those that were registered.
         for (number, resource) in (0..).zip(State::default().resources()) {
             self.budgets.insert(number, resource.kind == ResourceKind::Budget);
@@ -384,6 +466,7 @@ impl Projection for Holders {
     }
 
     fn fold(&mut self, views: &Views<'_>, event: &Folded<'_>) -> Result<(), ProjectionError> {
+        self.folded = event.stored.revision;
         match &event.happened {
             Happened::ResourceRegistered(body) => {
                 let kind = body.resource.as_ref().map(v1::Resource::kind);
@@ -401,12 +484,17 @@ impl Projection for Holders {
     }
 
     fn write(&mut self, _: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
-        for (hold, held) in std::mem::take(&mut self.holds) {
-            match held {
-                Some(held) => batch.put_message(&hold_key(hold), &held.encode()),
-                None => batch.delete(&hold_key(hold)),
+        for (number, record) in std::mem::take(&mut self.records) {
+            match record {
+                Record { is_changed: false, .. } => {}
+                Record { holds, .. } if holds.is_empty() => batch.delete(&record_key(number)),
+                Record { holds, .. } => {
+                    let holds = holds.iter().map(Held::encode).collect();
+                    batch.put_message(&record_key(number), &storage::HeldRecord { holds });
+                }
             }
         }
+        self.written = self.written.max(self.folded);
         for (key, amounts) in std::mem::take(&mut self.sums) {
             if amounts.is_nothing() {
                 batch.delete(&key);

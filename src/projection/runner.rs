@@ -2,7 +2,7 @@
 //! those behind (new ones, or ones made anew) catch up page by page in between.
 //!
 //! What was folded is written when somebody waits for it, when much has come together, or when there is
-//! nothing more to fold.
+//! nothing more to fold: one projection after the other, since what is decided waits while one is written.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ const PAGE_BYTES: usize = 256 << 10;
 const PAGE_BLOCKS: usize = 512;
 
 /// What was folded is written at the latest when it is so many events. The more of them, the more touch the
-/// same records, which are then written once; but what is decided waits while they are written.
-const EVENTS_PER_WRITE: u64 = 16_384;
+/// same records, which are then read and written once.
+const EVENTS_PER_WRITE: u64 = 65_536;
 
 /// How far a projection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,9 @@ pub struct Runner {
     journal: Arc<dyn Journal>,
     slots: Vec<Slot>,
     generation: u64,
-    /// A batch that could not be written yet.
+    /// The slots that are to be written before anything is folded again.
+    to_write: Vec<usize>,
+    /// What could not be written yet of the last of them.
     unwritten: Option<Batch>,
     /// Those to be made anew.
     asked: BTreeSet<&'static str>,
@@ -84,7 +86,8 @@ impl Runner {
     ) -> Result<Self, ProjectionError> {
         let slot = |projection| Slot { projection, folded: 0, written: 0, is_catching_up: false };
         let slots = projections.into_iter().map(slot).collect();
-        let mut runner = Self { journal, slots, generation: 0, unwritten: None, asked: BTreeSet::new() };
+        let (to_write, unwritten, asked) = (Vec::new(), None, BTreeSet::new());
+        let mut runner = Self { journal, slots, generation: 0, to_write, unwritten, asked };
         runner.load()?;
         Ok(runner)
     }
@@ -126,8 +129,8 @@ impl Runner {
         if self.generation != self.journal.generation() {
             self.load()?;
         }
-        if let Some(batch) = self.unwritten.take() {
-            return self.write(batch);
+        if let Some(slot) = self.to_write.last() {
+            return self.write(*slot);
         }
         if !self.start_anew()? {
             return Ok(Next::Later);
@@ -147,7 +150,9 @@ impl Runner {
         let is_done = self.slots.iter().all(|slot| slot.folded >= head);
         let waited_for = |slot: &Slot| slot.written < wanted && (is_done || slot.folded >= wanted);
         if most >= EVENTS_PER_WRITE || most > 0 && (is_due || self.slots.iter().any(waited_for)) {
-            return self.write_folded(head);
+            let has_news = |at: &usize| pending(&self.slots[*at]) > 0;
+            self.to_write = (0..self.slots.len()).filter(has_news).collect();
+            return Ok(Next::More);
         }
         Ok(match most {
             _ if !is_done => Next::More,
@@ -159,6 +164,7 @@ impl Runner {
     /// Takes up what the store holds now.
     fn load(&mut self) -> Result<(), ProjectionError> {
         self.generation = self.journal.generation();
+        self.to_write.clear();
         self.unwritten = None;
         self.asked.clear();
         let store = Arc::clone(self.journal.store());
@@ -266,30 +272,34 @@ impl Runner {
         result
     }
 
-    /// Writes what was folded.
-    fn write_folded(&mut self, head: Revision) -> Result<Next, ProjectionError> {
-        let store = Arc::clone(self.journal.store());
-        let mut batch = Batch::default();
-        for slot in self.slots.iter_mut().filter(|slot| slot.folded > slot.written) {
-            let about = slot.projection.about();
-            let mut part = ViewBatch::new(&mut batch, about);
-            slot.projection.write(&Views::new(&*store, about), &mut part)?;
-            part.reached(slot.folded);
-            slot.is_catching_up &= slot.folded < head;
-        }
-        self.write(batch)
-    }
-
-    fn write(&mut self, batch: Batch) -> Result<Next, ProjectionError> {
+    /// Writes what was folded into a slot, the last of those that are to be written.
+    fn write(&mut self, at: usize) -> Result<Next, ProjectionError> {
+        let head = self.journal.head();
+        let slot = &mut self.slots[at];
+        let batch = match self.unwritten.take() {
+            Some(batch) => batch,
+            None => {
+                let store = Arc::clone(self.journal.store());
+                let about = slot.projection.about();
+                let mut batch = Batch::default();
+                let mut part = ViewBatch::new(&mut batch, about);
+                slot.projection.write(&Views::new(&*store, about), &mut part)?;
+                part.reached(slot.folded);
+                batch
+            }
+        };
         match self.journal.write(self.generation, batch)? {
             Written::Done => {
-                self.slots.iter_mut().for_each(|slot| slot.written = slot.folded);
+                slot.written = slot.folded;
+                slot.is_catching_up &= slot.folded < head;
+                self.to_write.pop();
                 Ok(Next::More)
             }
             Written::Busy(batch) => {
                 self.unwritten = Some(batch);
                 Ok(Next::Later)
             }
+            // Everything is taken up anew with the next step.
             Written::Gone => Ok(Next::More),
         }
     }

@@ -2,12 +2,13 @@
 //! together) in each minute, hour and day.
 //!
 //! Only periods in which something happened are kept; what was taken in those between follows from
-//! them. Periods lie in segments, and segments of one time lie together, so that what is too old goes in
-//! one piece.
+//! them. The last ones lie with what was last taken, so that one record is written when an account is
+//! touched. Those that are over lie in segments, and segments of one time lie together, so that what is too
+//! old goes in one piece.
 //!
 //! | key | value |
 //! |---|---|
-//! | 0; scope, 4 bytes; resource, 4 bytes | `UsageHead`: what was last taken |
+//! | 0; scope, 4 bytes; resource, 4 bytes | `UsageHead`: what was last taken, and the last periods |
 //! | period, 1 byte; segment, 8 bytes; scope, 4; resource, 4 | `UsageSegment` |
 
 use std::collections::BTreeMap;
@@ -37,7 +38,7 @@ pub const ABOUT: About = About {
     name: "usage",
     purpose: "what was taken of each quota by minute, hour and day: last, peak, average",
     number: 0x11,
-    version: 1,
+    version: 2,
     needs_all_events: true,
 };
 
@@ -85,24 +86,22 @@ impl Period {
 
     /// The oldest segment that is kept at a time.
     fn oldest(self, now: LogTime) -> u64 {
-        let (segment, _) = self.place(now);
-        self.kept().map_or(0, |kept| segment.saturating_sub(kept))
+        self.kept().map_or(0, |kept| self.segment(now).saturating_sub(kept))
     }
 
     /// When the first period begins that is known at a time.
     pub fn first(self, now: LogTime) -> LogTime {
-        self.start(self.oldest(now), 0)
+        self.first_of(self.oldest(now)) * self.length()
     }
 
-    /// The segment with a time, and the position of the period in it.
-    fn place(self, time: LogTime) -> (u64, u32) {
-        let number = time / self.length();
-        let index = u32::try_from(number % self.per_segment()).expect("a segment has few periods");
-        (number / self.per_segment(), index)
+    /// The segment with a time.
+    fn segment(self, time: LogTime) -> u64 {
+        time / self.length() / self.per_segment()
     }
 
-    fn start(self, segment: u64, index: u32) -> LogTime {
-        (segment * self.per_segment() + u64::from(index)) * self.length()
+    /// The first period of a segment, counted from the epoch.
+    fn first_of(self, segment: u64) -> u64 {
+        segment * self.per_segment()
     }
 }
 
@@ -159,8 +158,11 @@ impl Taken {
     }
 
     fn change(&mut self, at: u64, taken: Decimal) {
-        self.area = add(self.area, self.last, at.saturating_sub(self.until));
-        self.until = self.until.max(at);
+        // What one entry decides happens at one time.
+        if at > self.until {
+            self.area = add(self.area, self.last, at - self.until);
+            self.until = at;
+        }
         self.peak = self.peak.max(taken);
         self.last = taken;
     }
@@ -171,8 +173,11 @@ fn add(area: Decimal, amount: Decimal, time: u64) -> Decimal {
     area.saturating_add(amount.saturating_mul(Decimal::from(time)))
 }
 
-/// The periods of a segment, by their positions in it.
-type Periods = BTreeMap<u32, Taken>;
+/// Periods of one length, counted from the epoch.
+type Periods = BTreeMap<u64, Taken>;
+
+/// The last period of each length in which something happened: those of [`Period::ALL`].
+type Open = [Option<(u64, Taken)>; 3];
 
 /// What happened to an account in one minute since the last write.
 #[derive(Debug)]
@@ -197,6 +202,8 @@ impl Piece {
 #[derive(Debug)]
 struct Touched {
     head: Head,
+    /// As they are written.
+    open: Open,
     pieces: Vec<Piece>,
 }
 
@@ -225,13 +232,14 @@ impl Usage {
             Entry::Vacant(entry) => {
                 // What came before the first event that there is follows from it.
                 let change = now.used_change.saturating_add(now.held_change);
-                let (before, is_first) = match read_head(views, account)? {
-                    Some(before) => (before, false),
+                let (before, open, is_first) = match read_head(views, account)? {
+                    Some((before, open)) => (before, open, false),
                     None => {
-                        (Head { at: time, used: taken.saturating_sub(change), held: Decimal::ZERO }, true)
+                        let used = taken.saturating_sub(change);
+                        (Head { at: time, used, held: Decimal::ZERO }, Open::default(), true)
                     }
                 };
-                let mut touched = Touched { head: before, pieces: Vec::new() };
+                let mut touched = Touched { head: before, open, pieces: Vec::new() };
                 if is_first {
                     touched.pieces.push(Piece::new(time, before.taken(), taken));
                 }
@@ -254,26 +262,42 @@ impl Usage {
     }
 }
 
-/// The segments with what happened in some minutes, as they are written together with them.
-fn merged(
-    views: &Views<'_>,
-    account: Account,
-    pieces: &[Piece],
-    period: Period,
-) -> Result<Vec<(u64, Periods)>, ProjectionError> {
-    let mut segments: Vec<(u64, Periods)> = Vec::new();
-    for piece in pieces {
-        let (segment, index) = period.place(piece.minute);
-        if segments.last().is_none_or(|(last, _)| *last != segment) {
-            segments.push((segment, read_segment(views, period, segment, account)?));
+/// Goes on with what happened in some minutes, and gives the periods that are over with that.
+fn go_on(open: &mut Open, pieces: &[Piece]) -> [Vec<(u64, Taken)>; 3] {
+    let mut over: [Vec<(u64, Taken)>; 3] = Default::default();
+    for ((period, open), over) in Period::ALL.into_iter().zip(open).zip(&mut over) {
+        for piece in pieces {
+            let number = piece.minute / period.length();
+            if open.is_none_or(|(last, _)| last != number) {
+                let opening = piece.opening;
+                let taken = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: 0 };
+                over.extend(open.replace((number, taken)));
+            }
+            let (_, taken) = open.as_mut().expect("one is open now");
+            taken.go_on(piece.minute - number * period.length(), piece);
         }
-        let (_, periods) = segments.last_mut().expect("one was added just now");
-        let opening = piece.opening;
-        let fresh = Taken { opening, peak: opening, last: opening, area: Decimal::ZERO, until: 0 };
-        let minute = piece.minute - period.start(segment, index);
-        periods.entry(index).or_insert(fresh).go_on(minute, piece);
     }
-    Ok(segments)
+    over
+}
+
+/// Adds periods that are over to what is written of their segments.
+fn put_over(
+    views: &Views<'_>,
+    batch: &mut ViewBatch<'_>,
+    account: Account,
+    period: Period,
+    over: &[(u64, Taken)],
+) -> Result<(), ProjectionError> {
+    let segment_of = |number: u64| number / period.per_segment();
+    for together in over.chunk_by(|(one, _), (next, _)| segment_of(*one) == segment_of(*next)) {
+        let segment = segment_of(together[0].0);
+        let mut periods = read_segment(views, period, segment, account)?;
+        periods.extend(together.iter().copied());
+        let first = period.first_of(segment);
+        let periods = periods.into_iter().map(|(number, taken)| encode(number - first, taken)).collect();
+        batch.put_message(&segment_key(period, segment, account), &storage::UsageSegment { periods });
+    }
+    Ok(())
 }
 
 impl Projection for Usage {
@@ -294,20 +318,20 @@ impl Projection for Usage {
     }
 
     fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
-        for (account, Touched { head, pieces }) in std::mem::take(&mut self.touched) {
+        for (account, Touched { head, mut open, pieces }) in std::mem::take(&mut self.touched) {
+            for (period, over) in Period::ALL.into_iter().zip(go_on(&mut open, &pieces)) {
+                put_over(views, batch, account, period, &over)?;
+            }
+            let [minute, hour, day] = open.map(|open| open.map(|(number, taken)| encode(number, taken)));
             let message = storage::UsageHead {
                 at_ms: head.at,
                 used: number::write(head.used),
                 held: number::write(head.held),
+                minute,
+                hour,
+                day,
             };
             batch.put_message(&head_key(account), &message);
-            for period in Period::ALL {
-                for (segment, periods) in merged(views, account, &pieces, period)? {
-                    let periods = periods.into_iter().map(encode).collect();
-                    let key = segment_key(period, segment, account);
-                    batch.put_message(&key, &storage::UsageSegment { periods });
-                }
-            }
         }
         for period in Period::ALL {
             let oldest = period.oldest(self.now);
@@ -321,7 +345,7 @@ impl Projection for Usage {
     }
 }
 
-fn encode((index, taken): (u32, Taken)) -> storage::UsagePeriod {
+fn encode(index: u64, taken: Taken) -> storage::UsagePeriod {
     storage::UsagePeriod {
         index,
         opening: number::write(taken.opening),
@@ -332,7 +356,7 @@ fn encode((index, taken): (u32, Taken)) -> storage::UsagePeriod {
     }
 }
 
-fn decode(period: &storage::UsagePeriod) -> Result<(u32, Taken), ProjectionError> {
+fn decode(period: &storage::UsagePeriod) -> Result<(u64, Taken), ProjectionError> {
     let taken = Taken {
         opening: decimal(&period.opening)?,
         peak: decimal(&period.peak)?,
@@ -347,11 +371,13 @@ fn decimal(text: &str) -> Result<Decimal, ProjectionError> {
     Ok(number::parse("an amount", text).map_err(|error| Corrupt::new(WHAT, error))?)
 }
 
-fn read_head(views: &Views<'_>, account: Account) -> Result<Option<Head>, ProjectionError> {
+fn read_head(views: &Views<'_>, account: Account) -> Result<Option<(Head, Open)>, ProjectionError> {
     let Some(head) = views.message::<storage::UsageHead>(&head_key(account))? else {
         return Ok(None);
     };
-    Ok(Some(Head { at: head.at_ms, used: decimal(&head.used)?, held: decimal(&head.held)? }))
+    let open = |period: &Option<storage::UsagePeriod>| period.as_ref().map(decode).transpose();
+    let open = [open(&head.minute)?, open(&head.hour)?, open(&head.day)?];
+    Ok(Some((Head { at: head.at_ms, used: decimal(&head.used)?, held: decimal(&head.held)? }, open)))
 }
 
 fn read_segment(
@@ -360,8 +386,13 @@ fn read_segment(
     segment: u64,
     account: Account,
 ) -> Result<Periods, ProjectionError> {
-    let segment = views.message::<storage::UsageSegment>(&segment_key(period, segment, account))?;
-    segment.iter().flat_map(|segment| &segment.periods).map(decode).collect()
+    let Some(message) = views.message::<storage::UsageSegment>(&segment_key(period, segment, account))?
+    else {
+        return Ok(Periods::new());
+    };
+    let first = period.first_of(segment);
+    let decode = |period| decode(period).map(|(index, taken)| (first.saturating_add(index), taken));
+    message.periods.iter().map(decode).collect()
 }
 
 /// What was taken in one period.
@@ -389,22 +420,23 @@ pub fn series(
     let views = Views::new(store, ABOUT);
     let account = (account.0.0, account.1.0);
     let head = read_head(&views, account)?;
+    let open = head.and_then(|(_, open)| open[period as usize - 1]);
     let length = period.length();
     // What is no longer kept is not shown.
     let first = from.max(period.first(now)) / length;
     let end = to.min(now.saturating_add(1)).div_ceil(length);
-    let mut kept: BTreeMap<u64, Taken> = BTreeMap::new();
-    let per_segment = period.per_segment();
-    for segment in first / per_segment..=end / per_segment {
-        for (index, taken) in read_segment(&views, period, segment, account)? {
-            kept.insert(segment * per_segment + u64::from(index), taken);
-        }
+    let mut kept = Periods::new();
+    let (first_segment, last_segment) = (first / period.per_segment(), end / period.per_segment());
+    for segment in first_segment..=last_segment {
+        kept.extend(read_segment(&views, period, segment, account)?);
     }
+    // Behind these segments there may be others before it.
+    kept.extend(open.filter(|(number, _)| number / period.per_segment() <= last_segment));
     // What was taken before the first period: what the first one that is kept began with, or what has
     // been taken since.
     let mut taken = match kept.range(first..).next() {
         Some((_, next)) => next.opening,
-        None => opening_after(&views, period, end / per_segment, account, head, now)?,
+        None => opening_after(&views, period, last_segment, account, head, now)?,
     };
     let mut buckets = Vec::new();
     for number in first..end {
@@ -431,17 +463,19 @@ fn opening_after(
     period: Period,
     segment: u64,
     account: Account,
-    head: Option<Head>,
+    head: Option<(Head, Open)>,
     now: LogTime,
 ) -> Result<Decimal, ProjectionError> {
-    let Some(head) = head else {
+    let Some((head, open)) = head else {
         return Ok(Decimal::ZERO);
     };
-    let (newest, _) = period.place(head.at.min(now));
-    for later in segment + 1..=newest {
+    for later in segment + 1..=period.segment(head.at.min(now)) {
         if let Some((_, taken)) = read_segment(views, period, later, account)?.first_key_value() {
             return Ok(taken.opening);
         }
     }
-    Ok(head.taken())
+    match open[period as usize - 1] {
+        Some((number, taken)) if number / period.per_segment() > segment => Ok(taken.opening),
+        _ => Ok(head.taken()),
+    }
 }

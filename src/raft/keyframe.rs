@@ -8,7 +8,7 @@
 //! Requests are left out: nobody reads them, and they are most of the rows.
 
 use super::past::PastError;
-use super::past::ROWS_PER_STEP;
+use super::past::RECORDS_PER_STEP;
 use super::past::Steps;
 use super::past::Stop;
 use super::recovery::RecoveryError;
@@ -24,16 +24,16 @@ use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
 
-/// A keyframe is due after so many events for every row of the last one.
-const EVENTS_PER_ROW: u64 = 4;
+/// A keyframe is due after so many events for every record of the last one.
+const EVENTS_PER_RECORD: u64 = 8;
 
 /// A complete keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keyframe {
     /// Of its rows.
     pub revision: Revision,
-    /// How many they are.
-    pub rows: u64,
+    /// How many records they are.
+    pub records: u64,
 }
 
 impl Applied {
@@ -82,8 +82,8 @@ async fn copy_rows(applied: &Applied, events: u64) -> Result<bool, Stop> {
     let Some(revision) = revision_of_rows(store)? else {
         return Ok(false);
     };
-    let last = newest(store, revision)?.unwrap_or(Keyframe { revision: 0, rows: 0 });
-    if revision - last.revision < events.max(last.rows.saturating_mul(EVENTS_PER_ROW)).max(1) {
+    let last = newest(store, revision)?.unwrap_or(Keyframe { revision: 0, records: 0 });
+    if revision - last.revision < events.max(last.records.saturating_mul(EVENTS_PER_RECORD)).max(1) {
         return Ok(false);
     }
     let prefix = keys::keyframe(revision + u64::from(planted(Bug::KeyframeOffByOne)));
@@ -92,24 +92,24 @@ async fn copy_rows(applied: &Applied, events: u64) -> Result<bool, Stop> {
     batch.delete_range(Space::Views, keys::keyframe(last.revision + 1), keys::keyframe(revision + 1));
     steps.write(batch).await?;
 
-    let mut rows = 0;
+    let mut records = 0;
     let mut from = Some(keys::ROWS.0.to_vec());
     while let Some(start) = from {
         let (batch, next) = steps.step(copy_some(store, &start, &prefix)).await?;
-        rows += batch.ops.len() as u64;
+        records += batch.ops.len() as u64;
         steps.write(batch).await?;
         from = next;
     }
     let mut batch = Batch::default();
     let mut header = vec![keys::FORMAT];
-    header.extend_from_slice(&rows.to_be_bytes());
+    header.extend_from_slice(&records.to_be_bytes());
     batch.put(Space::Views, prefix, header);
     steps.write(batch).await?;
-    tracing::debug!(revision, rows, "made a keyframe");
+    tracing::debug!(revision, records, "made a keyframe");
     Ok(true)
 }
 
-/// Some rows, to be written as those of a keyframe, and where the next ones begin.
+/// Some records, to be written as those of a keyframe, and where the next ones begin.
 fn copy_some(
     store: &dyn StateStore,
     from: &[u8],
@@ -117,7 +117,7 @@ fn copy_some(
 ) -> Result<(Batch, Option<Vec<u8>>), RecoveryError> {
     let (mut batch, mut next) = (Batch::default(), None);
     store.scan(Space::Rows, from, keys::REQUESTS, &mut |key, value| {
-        if batch.ops.len() == ROWS_PER_STEP {
+        if batch.ops.len() == RECORDS_PER_STEP {
             next = Some(key.to_vec());
             return false;
         }
@@ -168,7 +168,7 @@ fn complete(store: &dyn StateStore, revision: Revision) -> Result<Option<Keyfram
     let Some(bytes) = store.get(Space::Views, &keys::keyframe(revision))? else {
         return Ok(None);
     };
-    let rows = keys::number(local::payload("a keyframe", &bytes)?)
-        .ok_or_else(|| Corrupt::new("a keyframe", "how many rows it has is no number"))?;
-    Ok(Some(Keyframe { revision, rows }))
+    let records = keys::number(local::payload("a keyframe", &bytes)?)
+        .ok_or_else(|| Corrupt::new("a keyframe", "how many records it has is no number"))?;
+    Ok(Some(Keyframe { revision, records }))
 }

@@ -56,6 +56,7 @@ use crate::planted::planted;
 use crate::proto::storage::v1 as storage;
 use crate::store;
 use crate::store::Batch;
+use crate::store::Op;
 use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
@@ -241,9 +242,14 @@ impl Applied {
         let changed = state.take_changed();
         let mut batch = Batch { ops: Vec::with_capacity(changed.len() + 1) };
         for key in changed {
-            match rows::of(state, key) {
-                Some(row) => batch.put(Space::Rows, keys::row(key), row),
-                None => batch.delete(Space::Rows, keys::row(key)),
+            let at = keys::record(key);
+            // Ascending, so those of one record come one after the other.
+            if matches!(batch.ops.last(), Some(Op::Put(_, last, _) | Op::Delete(_, last)) if *last == at) {
+                continue;
+            }
+            match rows::record_of(state, key) {
+                Some(record) => batch.put(Space::Rows, at, record),
+                None => batch.delete(Space::Rows, at),
             }
         }
         let mut revision = vec![keys::FORMAT];

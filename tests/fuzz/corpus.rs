@@ -29,7 +29,7 @@ use super::drive::folder;
 use super::drive::is_new;
 use super::harness::seen;
 use super::harness::sequence::Sequence;
-use super::harness::state::Rows;
+use super::harness::state::Records;
 use super::mutate::Form;
 use super::mutate::Mutator;
 
@@ -53,8 +53,8 @@ fn the_kept_inputs_are_made_anew() {
             "log_batch" => each(&sequences, |sequence| sequence.batches.clone()),
             "event_block" => each(&sequences, |sequence| sequence.blocks().to_vec()),
             "export" => [header_and_trailer(), each(&sequences, exported)].concat(),
-            "row" => each(&sequences, Sequence::rows),
-            "state" => each(&sequences, |sequence| vec![state(&sequence.rows())]),
+            "row" => each(&sequences, Sequence::records),
+            "state" => each(&sequences, |sequence| vec![state(&sequence.records())]),
             "record" => records(),
             "raft" => messages(&sequences),
             "relay" => relayed(&sequences),
@@ -136,20 +136,23 @@ fn exported(sequence: &Sequence) -> Vec<Vec<u8>> {
     events.map(|event| line(v1::export_record::Record::Event(event), vec![0xFB; 4])).collect()
 }
 
-fn state(rows: &[Vec<u8>]) -> Vec<u8> {
+fn state(records: &[Vec<u8>]) -> Vec<u8> {
     let mut requests = 0;
-    let mut rows: Vec<storage::Row> =
-        rows.iter().map(|row| local::message("a row", row).expect("a row")).collect();
+    let mut records: Vec<storage::Record> =
+        records.iter().map(|record| local::message("rows", record).expect("rows")).collect();
     // Templates are large and stand alone; of requests a few are enough.
-    rows.retain(|row| match &row.row {
-        Some(storage::row::Row::Template(_)) => false,
-        Some(storage::row::Row::Request(_)) => {
-            requests += 1;
-            requests < 4
-        }
-        _ => true,
-    });
-    Rows { rows }.encode_to_vec()
+    for record in &mut records {
+        record.rows.retain(|row| match &row.row {
+            Some(storage::row::Row::Template(_)) => false,
+            Some(storage::row::Row::Request(_)) => {
+                requests += 1;
+                requests < 4
+            }
+            _ => true,
+        });
+    }
+    records.retain(|record| !record.rows.is_empty());
+    Records { records }.encode_to_vec()
 }
 
 fn of_kind(kind: u8, bytes: Vec<u8>) -> Vec<u8> {

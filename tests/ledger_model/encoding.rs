@@ -6,6 +6,7 @@ use quorate::codec::batch;
 use quorate::codec::block;
 use quorate::codec::command;
 use quorate::codec::event;
+use quorate::codec::keys;
 use quorate::codec::local;
 use quorate::codec::rows;
 use quorate::codec::verdict;
@@ -88,9 +89,24 @@ pub fn check_event(before: &State, event: &Event) -> Result<(), TestCaseError> {
 }
 
 pub fn check_row(state: &State, row: &Row) -> Result<(), TestCaseError> {
-    let decoded = rows::decode(&rows::encode(row), &decimals(state));
-    prop_assert_eq!(decoded.as_ref(), Ok(row), "a row reads back differently");
-    prop_assert_eq!(rows::of(state, row.key()), Some(rows::encode(row)), "a row is written in two ways");
+    let decoded = rows::decode(&rows::encode([row]), &decimals(state));
+    prop_assert_eq!(decoded.as_deref(), Ok(std::slice::from_ref(row)), "a row reads back differently");
+    let record = rows::record_of(state, row.key());
+    let decoded = record.as_deref().map(|record| rows::decode(record, &decimals(state)));
+    let Some(Ok(together)) = decoded else {
+        return Err(TestCaseError::fail(format!("the record of a row cannot be read: {decoded:?}")));
+    };
+    prop_assert!(together.contains(row), "a row is not in its record");
+    prop_assert_eq!(record, Some(rows::encode(&together)), "a record is written in two ways");
+    for other in &together {
+        prop_assert_eq!(
+            keys::record(other.key()),
+            keys::record(row.key()),
+            "a row is in the record of others"
+        );
+        let stands = state.row(other.key());
+        prop_assert_eq!(stands.as_ref(), Some(other), "a record has rows that are not there");
+    }
     Ok(())
 }
 

@@ -235,7 +235,7 @@ async fn a_damaged_row_is_refused(subject: Subject) {
         }
         write(&*state, |batch| batch.put(Space::Rows, key.clone(), good));
     }
-    write(&*state, |batch| batch.delete(Space::Rows, keys::row(RowKey::Ledger)));
+    write(&*state, |batch| batch.delete(Space::Rows, keys::record(RowKey::Ledger)));
     assert!(problem(state).contains("the ledger row is missing"));
 }
 

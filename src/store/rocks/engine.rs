@@ -85,6 +85,20 @@ pub(super) fn column_name(space: Space) -> &'static str {
     }
 }
 
+/// What RocksDB adds to a change, at most: its kind, its column and two lengths.
+const BYTES_PER_CHANGE: usize = 16;
+
+/// Room for the changes of a batch: one that grew would be copied again and again.
+pub(super) fn room_for(batch: &Batch) -> WriteBatch {
+    let bytes = batch.ops.iter().map(|op| match op {
+        Op::Put(_, key, value) => key.len() + value.len(),
+        Op::Delete(_, key) => key.len(),
+        Op::DeleteRange(_, from, to) => from.len() + to.len(),
+    });
+    // Before the changes stand a sequence number and how many they are.
+    WriteBatch::with_capacity_bytes(bytes.map(|bytes| bytes + BYTES_PER_CHANGE).sum::<usize>() + 12)
+}
+
 /// An open instance.
 pub(super) struct Engine {
     // Closed before the lock is let go: fields are dropped in this order.
@@ -150,7 +164,10 @@ impl Engine {
         if from >= to {
             return Ok(());
         }
-        self.visit(action, column, within(from, to), from, visit)
+        let mut options = within(from, to);
+        // They are read once, from one end to the other, and then are in memory.
+        options.fill_cache(space != Space::Rows);
+        self.visit(action, column, options, from, visit)
     }
 
     /// Visits everything of a space.
@@ -208,16 +225,22 @@ impl Engine {
     /// Adds the changes of `batch` to `merged`.
     pub(super) fn merge(&self, merged: &mut WriteBatch, batch: &Batch) -> Result<(), StoreError> {
         let action = self.instance.write();
+        // Many of one space stand together: its column is looked for once.
+        let mut last = None;
+        let mut column = |space| match last {
+            Some((of, column)) if of == space => Ok(column),
+            _ => self.column(action, space).inspect(|column| last = Some((space, *column))),
+        };
         for op in &batch.ops {
             match op {
-                Op::Put(space, key, value) => merged.put_cf(self.column(action, *space)?, key, value),
-                Op::Delete(space, key) => merged.delete_cf(self.column(action, *space)?, key),
+                Op::Put(space, key, value) => merged.put_cf(column(*space)?, key, value),
+                Op::Delete(space, key) => merged.delete_cf(column(*space)?, key),
                 // RocksDB fails the whole write over a range that is the wrong way round.
                 Op::DeleteRange(space, from, to) if from >= to => {
-                    self.column(action, *space)?;
+                    column(*space)?;
                 }
                 Op::DeleteRange(space, from, to) => {
-                    merged.delete_range_cf(self.column(action, *space)?, from, to);
+                    merged.delete_range_cf(column(*space)?, from, to);
                 }
             }
         }

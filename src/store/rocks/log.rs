@@ -9,10 +9,10 @@ use std::thread;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use rocksdb::WriteBatch;
 use rocksdb::WriteOptions;
 
 use super::engine::Engine;
+use super::engine::room_for;
 use crate::store::Batch;
 use crate::store::Done;
 use crate::store::Durability;
@@ -126,7 +126,7 @@ fn write_group(
     first: Job,
     jobs: &mpsc::Receiver<Job>,
 ) -> (Result<(), StoreError>, Vec<Done>) {
-    let mut group = WriteBatch::default();
+    let mut group = room_for(&first.batch);
     let mut synced = false;
     let mut callbacks = Vec::new();
     let mut next = Some(first);

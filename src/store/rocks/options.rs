@@ -120,8 +120,9 @@ fn column(which: Instance, space: Space, cache: &Cache) -> Options {
         // What is compressed together: events are read in long runs.
         Space::Events => blocks.set_block_size(EVENTS_TOGETHER),
         // They are asked for single keys which may not be there.
-        Space::Rows | Space::Views => blocks.set_bloom_filter(10.0, false),
-        Space::Meta | Space::Entries => {}
+        Space::Views => blocks.set_bloom_filter(10.0, false),
+        // Rows are only ever read from one end to the other.
+        Space::Meta | Space::Entries | Space::Rows => {}
     }
     options.set_block_based_table_factory(&blocks);
     options

@@ -16,12 +16,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use bytes::Bytes;
-use rocksdb::WriteBatch;
 use rocksdb::WriteOptions;
 use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::engine::Instance;
+use super::engine::room_for;
 use super::explain::failed;
 use super::folder::DirectoryLock;
 use super::folder::TemporaryFolder;
@@ -182,7 +182,7 @@ impl StateStore for RocksState {
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
         // The guard is kept: a write that returns after a snapshot was installed is in the new state.
         let live = self.guard();
-        let mut merged = WriteBatch::default();
+        let mut merged = room_for(&batch);
         live.engine.merge(&mut merged, &batch)?;
         let mut options = WriteOptions::default();
         options.disable_wal(true);

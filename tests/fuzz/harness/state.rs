@@ -1,4 +1,4 @@
-//! All rows of a state, as a checkpoint has them.
+//! All records of a state, as a checkpoint has them.
 
 use quorate::codec::Corrupt;
 use quorate::codec::local;
@@ -13,17 +13,17 @@ use super::seen;
 /// Most scopes that a state of this harness may have had: each takes room, gone or not.
 const MOST_SCOPES: u32 = 10_000;
 
-/// The rows in one message.
+/// The records in one message.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Rows {
+pub struct Records {
     /// In the order of their keys.
     #[prost(message, repeated, tag = "1")]
-    pub rows: Vec<storage::Row>,
+    pub records: Vec<storage::Record>,
 }
 
 /// Loads them as a restart does: they make a state that has exactly these rows, or none.
 pub fn run(bytes: &[u8]) {
-    let Ok(message) = <Rows as prost::Message>::decode(bytes) else {
+    let Ok(message) = <Records as prost::Message>::decode(bytes) else {
         return;
     };
     let rows = match decode(&message) {
@@ -43,14 +43,17 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-fn decode(message: &Rows) -> Result<Vec<Row>, Corrupt> {
+fn decode(message: &Records) -> Result<Vec<Row>, Corrupt> {
     let mut decimals: Vec<u8> = Vec::new();
-    let decode = |row: &storage::Row| {
-        let row = rows::decode(&local::framed(row), &|id: ResourceId| decimals.get(id.0 as usize).copied())?;
-        if let Row::Resource(_, resource) = &row {
-            decimals.push(resource.decimals);
+    let mut all = Vec::new();
+    for record in &message.records {
+        let known = |id: ResourceId| decimals.get(id.0 as usize).copied();
+        for row in rows::decode(&local::framed(record), &known)? {
+            if let Row::Resource(_, resource) = &row {
+                decimals.push(resource.decimals);
+            }
+            all.push(row);
         }
-        Ok(row)
-    };
-    message.rows.iter().map(decode).collect()
+    }
+    Ok(all)
 }

@@ -145,9 +145,10 @@ impl Follower {
         };
         let known = state.resources();
         let decimals = |id: ResourceId| known.get(id.0 as usize).map(|resource| resource.decimals);
-        let decoded = rows::decode(&rows::encode(&row), &decimals).expect("what was encoded can be decoded");
-        assert_eq!(decoded, row, "a row means something else when it is read back");
-        self.by_rows.insert(key, decoded);
+        let decoded =
+            rows::decode(&rows::encode([&row]), &decimals).expect("what was encoded can be decoded");
+        assert_eq!(decoded, std::slice::from_ref(&row), "a row means something else when it is read back");
+        self.by_rows.insert(key, row);
     }
 
     fn check_counters(&self, state: &State) {
