@@ -8,6 +8,7 @@
 #   scripts/bench.sh --no-peers    Quorate alone
 #   scripts/bench.sh --data-dir D  nodes keep their data below D, to measure its disk
 set -euo pipefail
+named=${QUORATE_BIN:-}
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; }
@@ -41,7 +42,7 @@ else
 fi
 
 scripts=$QUORATE_ROOT/scripts
-if [[ $QUORATE_BIN == "$CARGO_TARGET_DIR/release/quorate" ]]; then
+if [[ -z $named ]]; then
     QUORATE_BIN=$("$scripts/dist.sh") || die "the program could not be built; scripts/dist.sh says why"
 fi
 [[ -x $QUORATE_BIN ]] || die "there is no $QUORATE_BIN; unset QUORATE_BIN to use the one that is built"

@@ -30,7 +30,7 @@ made_by() { # PACKAGE
 
 # RocksDB is taken as it was compiled for the other profile: it is C++, and nothing more is gained there.
 echo "Looking for RocksDB, which is compiled if it is not there yet (10 to 20 minutes)." >&2
-messages=$(cargo check --release --locked --quiet --message-format=json) || die "this failed: cargo check --release"
+messages=$(cargo check --release --locked --quiet --message-format=json-render-diagnostics) || die "this failed: cargo check --release"
 rocksdb=$(made_by librocksdb-sys <<<"$messages")
 [[ -f $rocksdb/librocksdb.a ]] || die "cargo did not say where RocksDB was compiled; it said: ${rocksdb:-nothing}"
 

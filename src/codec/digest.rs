@@ -7,10 +7,12 @@ use sha2::Digest as _;
 use sha2::Sha256;
 
 use super::Corrupt;
+use super::keys::FORMAT;
 use super::rows;
 use crate::ledger::State;
 
-/// SHA-256 over all records of its rows in order, each preceded by its length.
+/// SHA-256 over all rows in order, each with its format byte and preceded by its length. How they are spread
+/// over records makes no difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateDigest([u8; 32]);
 
@@ -18,26 +20,32 @@ impl StateDigest {
     /// Reads the whole state: linear in its size.
     pub fn of(state: &State) -> Self {
         let mut digest = Self::begin();
-        rows::records(state).for_each(|record| digest.add(&record));
+        for row in state.rows() {
+            digest.add(&rows::encode([&row])).expect("what was encoded can be read");
+        }
         digest.finish()
     }
 }
 
 impl StateDigest {
-    /// Of the records of a state, each as it is stored, in order.
-    pub fn begin() -> DigestOfRecords {
-        DigestOfRecords(Sha256::new())
+    /// Of the rows of a state, in order.
+    pub fn begin() -> DigestOfRows {
+        DigestOfRows(Sha256::new())
     }
 }
 
 /// A digest in the making.
-pub struct DigestOfRecords(Sha256);
+pub struct DigestOfRows(Sha256);
 
-impl DigestOfRecords {
-    /// Takes in the next record.
-    pub fn add(&mut self, record: &[u8]) {
-        self.0.update((record.len() as u64).to_be_bytes());
-        self.0.update(record);
+impl DigestOfRows {
+    /// Takes in the rows of the next record.
+    pub fn add(&mut self, record: &[u8]) -> Result<(), Corrupt> {
+        for row in rows::split(record)? {
+            self.0.update((1 + row.len() as u64).to_be_bytes());
+            self.0.update([FORMAT]);
+            self.0.update(row);
+        }
+        Ok(())
     }
 
     /// The digest of all of them.

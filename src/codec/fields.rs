@@ -173,7 +173,7 @@ impl Writer<'_> {
             self.0.push((number & 0x7F) as u8 | 0x80);
             number >>= 7;
         }
-        self.0.push(number as u8);
+        self.0.push((number & 0x7F) as u8);
     }
 
     /// Bytes, unless there are none.
@@ -219,7 +219,7 @@ impl Writer<'_> {
         prost::encoding::message::encode(field, message, self.0);
     }
 
-    /// Those of a message.
+    /// All fields of a message, as fields of this one.
     pub(super) fn fields(&mut self, message: &impl Message) {
         message.encode(self.0).expect("a vector has room");
     }

@@ -12,7 +12,7 @@
 //! | state | Meta | `checkpoint` | format byte, then the revision of the rows, 8 bytes |
 //! | state | Events | first revision, 8 bytes | format byte, then `quorate.storage.v1.EventBlock` |
 //! | state | Rows | tag, then as below | format byte, then `quorate.storage.v1.Record` |
-//! | state | Views | 1, revision in 8 bytes | format byte, then how many records this keyframe has, 8 bytes |
+//! | state | Views | 1, revision in 8 bytes | format byte, then how many rows this keyframe has, 8 bytes |
 //! | state | Views | 1, revision in 8 bytes, key of a record | a record of this keyframe, as in Rows |
 //!
 //! | tag | rows | rest of the key |
@@ -23,13 +23,13 @@
 //! | 4 | scope | number, 4 bytes |
 //! | 5 | account | scope, 4 bytes; resource, 4 bytes |
 //! | 6 | transfer | revision that made it, 8 bytes |
-//! | 7 | up to eight holds | the revision that created them without its last three bits, 8 bytes |
+//! | 7 | up to eight holds | the revisions that created them, without the last three bits; 8 bytes |
 //! | 8 | closed hold | revision that closed it, 8 bytes |
-//! | 9 | requests | the time in their ids and the eight bits behind it, 7 bytes |
+//! | 9 | up to 16 requests | their ids, without the last four bits; 16 bytes |
 //!
 //! Tags are never used again for something else. Holds and requests come by the thousand, and each key costs
-//! more than what is stored under it: so those that stand together share one. Not too many: when one of them
-//! changes, all are written.
+//! more than what is stored under it: so those that stand together share one, as the requests of a batch do,
+//! whose ids are numbered. Not too many: when one of them changes, all are written.
 
 use std::ops::RangeInclusive;
 
@@ -71,11 +71,11 @@ pub fn number(key: &[u8]) -> Option<u64> {
     key.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// How many of the last bits of a hold's number its key leaves out.
-const HOLD_BITS: u32 = 3;
+/// How many of the last bits of a hold's number its key leaves out, wherever holds lie together.
+pub const HOLD_BITS: u32 = 3;
 
-/// How many bytes of a request id its key has.
-const REQUEST_BYTES: usize = 7;
+/// How many of the last bits of a request id its key leaves out.
+const REQUEST_BITS: u32 = 4;
 
 /// The key of the record with a row.
 pub fn record(key: RowKey) -> Vec<u8> {
@@ -88,7 +88,7 @@ pub fn record(key: RowKey) -> Vec<u8> {
         RowKey::Transfer(id) => (6, &[&id.to_be_bytes()]),
         RowKey::Hold(id) => (7, &[&(id >> HOLD_BITS).to_be_bytes()]),
         RowKey::Closed(revision) => (8, &[&revision.to_be_bytes()]),
-        RowKey::Request(id) => (9, &[&id.to_bytes()[..REQUEST_BYTES]]),
+        RowKey::Request(id) => (9, &[&(u128::from_be_bytes(id.to_bytes()) >> REQUEST_BITS).to_be_bytes()]),
     };
     let mut bytes = Vec::with_capacity(1 + rest.iter().map(|part| part.len()).sum::<usize>());
     bytes.push(tag);
@@ -104,12 +104,10 @@ pub fn holds_beside(id: HoldId) -> RangeInclusive<HoldId> {
 
 /// The ids of the requests that lie in the record with one.
 pub fn requests_beside(id: RequestId) -> RangeInclusive<RequestId> {
-    let with = |rest| {
-        let mut bytes = id.to_bytes();
-        bytes[REQUEST_BYTES..].fill(rest);
-        RequestId::floor_from_bytes(bytes)
-    };
-    with(0)..=with(u8::MAX)
+    let others = (1 << REQUEST_BITS) - 1;
+    let id = u128::from_be_bytes(id.to_bytes());
+    let of = |id: u128| RequestId::floor_from_bytes(id.to_be_bytes());
+    of(id & !others)..=of(id | others)
 }
 
 /// Before the first and after the last record.
@@ -190,14 +188,14 @@ mod tests {
                 assert_ne!(record(RowKey::Hold(other)), record(RowKey::Hold(id)));
             }
         }
-        let request = |time, random| RequestId::made_at(time, random);
-        let id = request(1_000, 0xABC << 64);
+        let request = |random| RequestId::made_at(1_000, random);
+        let id = request(0xABC5);
         let beside = requests_beside(id);
-        for other in [request(1_000, 0xABC << 64 | 1), request(1_000, 0xAFF << 64)] {
+        for other in [request(0xABC0), request(0xABCF)] {
             assert!(beside.contains(&other));
             assert_eq!(record(RowKey::Request(other)), record(RowKey::Request(id)));
         }
-        for other in [request(1_000, 0xBBC << 64), request(999, u128::MAX), request(1_001, 0)] {
+        for other in [request(0xABBF), request(0xABD0), RequestId::made_at(1_001, 0xABC5)] {
             assert!(!beside.contains(&other));
             assert_ne!(record(RowKey::Request(other)), record(RowKey::Request(id)));
         }

@@ -19,6 +19,7 @@ use super::event::decode_versions;
 use super::event::encode_rules;
 use super::event::encode_template;
 use super::event::encode_versions;
+use super::fields::Fields;
 use super::fields::Writer;
 use super::hold;
 use super::hold::write_tags;
@@ -76,20 +77,6 @@ pub fn record_of(state: &State, key: RowKey) -> Option<Vec<u8>> {
         }
         key => state.row(key).map(|row| encode([&row])),
     }
-}
-
-/// All records of a state, in the order of their keys.
-pub fn records(state: &State) -> impl Iterator<Item = Vec<u8>> {
-    let mut rows = state.rows().peekable();
-    std::iter::from_fn(move || {
-        let first = rows.next()?;
-        let key = keys::record(first.key());
-        let mut together = vec![first];
-        while let Some(row) = rows.next_if(|row| keys::record(row.key()) == key) {
-            together.push(row);
-        }
-        Some(encode(&together))
-    })
 }
 
 fn record<T>(rows: impl Iterator<Item = T>, write: impl Fn(&mut Writer<'_>, T) + Copy) -> Option<Vec<u8>> {
@@ -164,6 +151,19 @@ fn write_row(bytes: &mut Writer<'_>, row: &Row) {
         }),
     };
     bytes.fields(&storage::Row { row: Some(message) });
+}
+
+/// The rows of a record, each as its message, without looking into them.
+pub fn split(record: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
+    let mut rows = Vec::new();
+    let mut fields = Fields::new(WHAT, local::payload(WHAT, record)?);
+    while let Some(field) = fields.next() {
+        match field? {
+            (ROWS, value) => rows.push(fields.bytes(value)?),
+            _ => {}
+        }
+    }
+    Ok(rows)
 }
 
 /// The rows of a record; there is at least one.

@@ -5,7 +5,8 @@ use super::rows::RowKey;
 /// Room is made at once for so many changes at most.
 const EXPECTED: usize = 100_000;
 
-/// So many accounts that changed of late are looked for before one is noted again.
+/// So many places there are to remember that an account was noted; which of them is its own follows from its
+/// numbers.
 const RECENT: usize = 32;
 
 /// The rows that changed, in that order. A row may be there more than once, but not for every command: the

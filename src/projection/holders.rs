@@ -6,7 +6,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | 1; hold without its last three bits, 8 bytes | `HeldRecord`: up to eight live holds |
+//! | 1; numbers of holds without the last three bits, 8 bytes | `HeldRecord`: up to eight live holds |
 //! | 2; resource, 4 bytes; path; 0; 0 and a consumer, or 1 and an actor | `HolderAmounts` |
 //! | 3; resource, 4 bytes | 1 byte: whether it is a budget |
 //!
@@ -30,6 +30,7 @@ use crate::codec::Corrupt;
 use crate::codec::event::stored;
 use crate::codec::event::stored::Happened;
 use crate::codec::event::stored::Stored;
+use crate::codec::keys::HOLD_BITS;
 use crate::codec::local;
 use crate::codec::number;
 use crate::ledger::HoldId;
@@ -104,10 +105,6 @@ impl Amounts {
         self.used.is_zero() && self.held.is_zero()
     }
 }
-
-/// How many of the last bits of their numbers holds do not share that lie in one record: each key costs more
-/// than what is stored under it.
-const BITS: u32 = 3;
 
 fn record_key(record: u64) -> Vec<u8> {
     [&[1], record.to_be_bytes().as_slice()].concat()
@@ -200,15 +197,18 @@ impl Held {
 #[derive(Debug, Default)]
 struct Record {
     holds: Vec<Held>,
-    /// Since it was read.
+    /// Whether something is written of it, and whether it has changed since.
+    is_written: bool,
     is_changed: bool,
 }
 
 impl Record {
     fn read(views: &Views<'_>, number: u64) -> Result<Self, ProjectionError> {
-        let message = views.message::<storage::HeldRecord>(&record_key(number))?.unwrap_or_default();
+        let Some(message) = views.message::<storage::HeldRecord>(&record_key(number))? else {
+            return Ok(Self::default());
+        };
         let holds = message.holds.into_iter().map(Held::decode).collect::<Result<_, _>>()?;
-        Ok(Self { holds, is_changed: false })
+        Ok(Self { holds, is_written: true, is_changed: false })
     }
 
     fn find(&self, hold: HoldId) -> Option<&Held> {
@@ -268,10 +268,10 @@ fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
 impl Holders {
     /// The record with a hold.
     fn record(&mut self, views: &Views<'_>, hold: HoldId) -> Result<&mut Record, ProjectionError> {
-        let number = hold >> BITS;
+        let number = hold >> HOLD_BITS;
         Ok(match self.records.entry(number) {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            btree_map::Entry::Vacant(entry) if number << BITS > self.written => {
+            btree_map::Entry::Vacant(entry) if number << HOLD_BITS > self.written => {
                 entry.insert(Record::default())
             }
             btree_map::Entry::Vacant(entry) => entry.insert(Record::read(views, number)?),
@@ -487,6 +487,7 @@ impl Projection for Holders {
         for (number, record) in std::mem::take(&mut self.records) {
             match record {
                 Record { is_changed: false, .. } => {}
+                Record { holds, is_written: false, .. } if holds.is_empty() => {}
                 Record { holds, .. } if holds.is_empty() => batch.delete(&record_key(number)),
                 Record { holds, .. } => {
                     let holds = holds.iter().map(Held::encode).collect();

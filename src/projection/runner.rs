@@ -62,6 +62,8 @@ struct Slot {
     /// The last event that was folded, and the last up to which it is written.
     folded: Revision,
     written: Revision,
+    /// Whether what is about to be written was all there was then.
+    has_all: bool,
     is_catching_up: bool,
 }
 
@@ -84,7 +86,8 @@ impl Runner {
         journal: Arc<dyn Journal>,
         projections: Vec<Box<dyn Projection>>,
     ) -> Result<Self, ProjectionError> {
-        let slot = |projection| Slot { projection, folded: 0, written: 0, is_catching_up: false };
+        let slot =
+            |projection| Slot { projection, folded: 0, written: 0, has_all: false, is_catching_up: false };
         let slots = projections.into_iter().map(slot).collect();
         let (to_write, unwritten, asked) = (Vec::new(), None, BTreeSet::new());
         let mut runner = Self { journal, slots, generation: 0, to_write, unwritten, asked };
@@ -152,6 +155,7 @@ impl Runner {
         if most >= EVENTS_PER_WRITE || most > 0 && (is_due || self.slots.iter().any(waited_for)) {
             let has_news = |at: &usize| pending(&self.slots[*at]) > 0;
             self.to_write = (0..self.slots.len()).filter(has_news).collect();
+            self.slots.iter_mut().for_each(|slot| slot.has_all = slot.folded >= head);
             return Ok(Next::More);
         }
         Ok(match most {
@@ -274,7 +278,6 @@ impl Runner {
 
     /// Writes what was folded into a slot, the last of those that are to be written.
     fn write(&mut self, at: usize) -> Result<Next, ProjectionError> {
-        let head = self.journal.head();
         let slot = &mut self.slots[at];
         let batch = match self.unwritten.take() {
             Some(batch) => batch,
@@ -291,7 +294,10 @@ impl Runner {
         match self.journal.write(self.generation, batch)? {
             Written::Done => {
                 slot.written = slot.folded;
-                slot.is_catching_up &= slot.folded < head;
+                // Not if somebody has asked for it to be made anew meanwhile.
+                if slot.has_all && !self.asked.contains(slot.projection.about().name) {
+                    slot.is_catching_up = false;
+                }
                 self.to_write.pop();
                 Ok(Next::More)
             }

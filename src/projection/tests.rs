@@ -634,6 +634,73 @@ fn a_projection_is_made_anew_while_the_others_go_on() {
     check(&source);
 }
 
+fn progress_of(runner: &Runner, name: &str) -> super::runner::Progress {
+    *runner.progress().iter().find(|progress| progress.about.name == name).expect("it is there")
+}
+
+#[test]
+fn what_is_to_be_made_anew_is_not_shown_again_before_it_was() {
+    let source = Source::new();
+    let mut story = Story::begin(&source, 4);
+    let mut runner = self::runner(&source);
+    run(&mut runner);
+    (0..20).for_each(|_| story.go_on(&source));
+    let written = || Views::new(&*source.store, proofs::ABOUT).revision().expect("it can be read");
+    // All is folded, and about to be written.
+    while runner.step(0, false).expect("it folds") != Next::Write {}
+    assert_eq!(runner.step(0, true).expect("it folds"), Next::More);
+    runner.rebuild("proofs");
+    let mut last = written();
+    loop {
+        assert!(progress_of(&runner, "proofs").is_catching_up);
+        runner.step(0, true).expect("it folds");
+        if written() < last {
+            break;
+        }
+        last = written();
+    }
+    run(&mut runner);
+    assert!(!progress_of(&runner, "proofs").is_catching_up);
+    check(&source);
+}
+
+#[test]
+fn what_was_made_anew_is_shown_although_events_keep_coming() {
+    let source = Source::new();
+    let mut story = Story::begin(&source, 5);
+    (0..50).for_each(|_| story.go_on(&source));
+    let mut runner = self::runner(&source);
+    run(&mut runner);
+    runner.rebuild("usage");
+    let mut steps = 0;
+    while progress_of(&runner, "usage").is_catching_up {
+        runner.step(Revision::MAX, false).expect("it folds");
+        story.go_on(&source);
+        steps += 1;
+        assert!(steps < 50, "it is still not shown");
+    }
+}
+
+#[test]
+fn what_stands_between_two_projections_that_are_written_is_taken_up_where_each_was() {
+    let source = Source::new();
+    let mut story = Story::begin(&source, 6);
+    for busy in 0..all().len() {
+        (0..30).for_each(|_| story.go_on(&source));
+        let mut runner = self::runner(&source);
+        while runner.step(0, false).expect("it folds") != Next::Write {}
+        runner.step(0, true).expect("it folds");
+        (0..busy).for_each(|_| assert_eq!(runner.step(0, true).expect("it folds"), Next::More));
+        source.busy.store(1, Ordering::SeqCst);
+        assert_eq!(runner.step(0, true).expect("it folds"), Next::Later);
+        let written = runner.progress().iter().filter(|progress| progress.revision == source.head()).count();
+        assert_eq!(written, busy);
+        // It ends here, and the next one finds them at different revisions.
+    }
+    run(&mut self::runner(&source));
+    check(&source);
+}
+
 /// A story of which everything was folded, and all but the last 200 events or so are gone: up to which one.
 fn a_story_without_its_beginning() -> (Arc<Source>, Story, Runner, Revision) {
     let source = Source::new();

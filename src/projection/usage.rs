@@ -75,6 +75,11 @@ impl Period {
         }
     }
 
+    /// Its position in [`Period::ALL`].
+    fn position(self) -> usize {
+        self as usize - 1
+    }
+
     /// How many segments are kept.
     fn kept(self) -> Option<u64> {
         match self {
@@ -285,12 +290,16 @@ fn put_over(
     views: &Views<'_>,
     batch: &mut ViewBatch<'_>,
     account: Account,
-    period: Period,
+    (period, oldest): (Period, u64),
     over: &[(u64, Taken)],
 ) -> Result<(), ProjectionError> {
     let segment_of = |number: u64| number / period.per_segment();
     for together in over.chunk_by(|(one, _), (next, _)| segment_of(*one) == segment_of(*next)) {
         let segment = segment_of(together[0].0);
+        // It would be dropped at once.
+        if segment < oldest {
+            continue;
+        }
         let mut periods = read_segment(views, period, segment, account)?;
         periods.extend(together.iter().copied());
         let first = period.first_of(segment);
@@ -320,7 +329,7 @@ impl Projection for Usage {
     fn write(&mut self, views: &Views<'_>, batch: &mut ViewBatch<'_>) -> Result<(), ProjectionError> {
         for (account, Touched { head, mut open, pieces }) in std::mem::take(&mut self.touched) {
             for (period, over) in Period::ALL.into_iter().zip(go_on(&mut open, &pieces)) {
-                put_over(views, batch, account, period, &over)?;
+                put_over(views, batch, account, (period, period.oldest(self.now)), &over)?;
             }
             let [minute, hour, day] = open.map(|open| open.map(|(number, taken)| encode(number, taken)));
             let message = storage::UsageHead {
@@ -420,7 +429,7 @@ pub fn series(
     let views = Views::new(store, ABOUT);
     let account = (account.0.0, account.1.0);
     let head = read_head(&views, account)?;
-    let open = head.and_then(|(_, open)| open[period as usize - 1]);
+    let open = head.and_then(|(_, open)| open[period.position()]);
     let length = period.length();
     // What is no longer kept is not shown.
     let first = from.max(period.first(now)) / length;
@@ -430,7 +439,7 @@ pub fn series(
     for segment in first_segment..=last_segment {
         kept.extend(read_segment(&views, period, segment, account)?);
     }
-    // Behind these segments there may be others before it.
+    // Unless it is later than all of them: then there may be segments in between.
     kept.extend(open.filter(|(number, _)| number / period.per_segment() <= last_segment));
     // What was taken before the first period: what the first one that is kept began with, or what has
     // been taken since.
@@ -474,7 +483,7 @@ fn opening_after(
             return Ok(taken.opening);
         }
     }
-    match open[period as usize - 1] {
+    match open[period.position()] {
         Some((number, taken)) if number / period.per_segment() > segment => Ok(taken.opening),
         _ => Ok(head.taken()),
     }

@@ -1,4 +1,4 @@
-//! The digest of the state, from the records of its rows as they are stored: nobody waits for it meanwhile.
+//! The digest of the state, from the rows as they are stored: nobody waits for it meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::state_machine::Applied;
 use crate::codec::Corrupt;
-use crate::codec::digest::DigestOfRecords;
+use crate::codec::digest::DigestOfRows;
 use crate::codec::digest::StateDigest;
 use crate::codec::rows;
 use crate::ledger::LogTime;
@@ -32,26 +32,23 @@ pub struct Digested {
     pub digest: StateDigest,
 }
 
-/// Records on their way into a digest.
-struct Records {
-    digest: DigestOfRecords,
+/// Rows on their way into a digest.
+struct Rows {
+    digest: DigestOfRows,
     ledger: Option<(Revision, LogTime)>,
     problem: Option<Corrupt>,
 }
 
-impl Records {
-    fn add(&mut self, record: &[u8]) {
+impl Rows {
+    fn add(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         // The first says which state it is.
         if self.ledger.is_none() {
-            match rows::decode(record, &|_| None).as_deref() {
-                Ok([Row::Ledger { revision, time, .. }]) => self.ledger = Some((*revision, *time)),
-                Ok(_) => {
-                    self.problem = Some(Corrupt::new("the state", "it does not begin with its revision"));
-                }
-                Err(corrupt) => self.problem = Some(corrupt.clone()),
-            }
+            let [Row::Ledger { revision, time, .. }] = rows::decode(record, &|_| None)?[..] else {
+                return Err(Corrupt::new("the state", "it does not begin with its revision"));
+            };
+            self.ledger = Some((revision, time));
         }
-        self.digest.add(record);
+        self.digest.add(record)
     }
 }
 
@@ -73,16 +70,19 @@ impl Applied {
     }
 
     async fn digest_of_rows(&self) -> Result<Digested, io::Error> {
-        let records = Records { digest: StateDigest::begin(), ledger: None, problem: None };
-        let records = Arc::new(Mutex::new(Some(records)));
-        let shown = Arc::clone(&records);
+        let rows = Rows { digest: StateDigest::begin(), ledger: None, problem: None };
+        let rows = Arc::new(Mutex::new(Some(rows)));
+        let shown = Arc::clone(&rows);
         let visit = move |_: &[u8], record: &[u8]| {
-            let mut shown = shown.lock().expect("nothing panics while it adds a record");
-            shown.as_mut().expect("it is taken at the end").add(record);
+            let mut shown = shown.lock().expect("nothing panics while it adds a row");
+            let rows = shown.as_mut().expect("it is taken at the end");
+            if rows.problem.is_none() {
+                rows.problem = rows.add(record).err();
+            }
         };
         self.store().visit_all(Space::Rows, Box::new(visit)).await?;
-        let records = records.lock().expect("nothing panics while it adds a record").take();
-        let Records { digest, ledger, problem } = records.expect("it is taken once");
+        let rows = rows.lock().expect("nothing panics while it adds a row").take();
+        let Rows { digest, ledger, problem } = rows.expect("it is taken once");
         match (problem, ledger) {
             (Some(corrupt), _) => Err(corrupt.into()),
             (None, Some((revision, time))) => Ok(Digested { revision, time, digest: digest.finish() }),

@@ -8,7 +8,7 @@
 //! Requests are left out: nobody reads them, and they are most of the rows.
 
 use super::past::PastError;
-use super::past::RECORDS_PER_STEP;
+use super::past::ROWS_PER_STEP;
 use super::past::Steps;
 use super::past::Stop;
 use super::recovery::RecoveryError;
@@ -17,6 +17,7 @@ use super::state_machine::Applied;
 use crate::codec::Corrupt;
 use crate::codec::keys;
 use crate::codec::local;
+use crate::codec::rows;
 use crate::ledger::Revision;
 use crate::planted::Bug;
 use crate::planted::planted;
@@ -24,16 +25,16 @@ use crate::store::Batch;
 use crate::store::Space;
 use crate::store::StateStore;
 
-/// A keyframe is due after so many events for every record of the last one.
-const EVENTS_PER_RECORD: u64 = 8;
+/// A keyframe is due after so many events for every row of the last one.
+const EVENTS_PER_ROW: u64 = 4;
 
 /// A complete keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keyframe {
     /// Of its rows.
     pub revision: Revision,
-    /// How many records they are.
-    pub records: u64,
+    /// How many they are.
+    pub rows: u64,
 }
 
 impl Applied {
@@ -82,8 +83,8 @@ async fn copy_rows(applied: &Applied, events: u64) -> Result<bool, Stop> {
     let Some(revision) = revision_of_rows(store)? else {
         return Ok(false);
     };
-    let last = newest(store, revision)?.unwrap_or(Keyframe { revision: 0, records: 0 });
-    if revision - last.revision < events.max(last.records.saturating_mul(EVENTS_PER_RECORD)).max(1) {
+    let last = newest(store, revision)?.unwrap_or(Keyframe { revision: 0, rows: 0 });
+    if revision - last.revision < events.max(last.rows.saturating_mul(EVENTS_PER_ROW)).max(1) {
         return Ok(false);
     }
     let prefix = keys::keyframe(revision + u64::from(planted(Bug::KeyframeOffByOne)));
@@ -92,39 +93,43 @@ async fn copy_rows(applied: &Applied, events: u64) -> Result<bool, Stop> {
     batch.delete_range(Space::Views, keys::keyframe(last.revision + 1), keys::keyframe(revision + 1));
     steps.write(batch).await?;
 
-    let mut records = 0;
+    let mut rows = 0;
     let mut from = Some(keys::ROWS.0.to_vec());
     while let Some(start) = from {
-        let (batch, next) = steps.step(copy_some(store, &start, &prefix)).await?;
-        records += batch.ops.len() as u64;
+        let (batch, copied, next) = steps.step(copy_some(store, &start, &prefix)).await?;
+        rows += copied as u64;
         steps.write(batch).await?;
         from = next;
     }
     let mut batch = Batch::default();
     let mut header = vec![keys::FORMAT];
-    header.extend_from_slice(&records.to_be_bytes());
+    header.extend_from_slice(&rows.to_be_bytes());
     batch.put(Space::Views, prefix, header);
     steps.write(batch).await?;
-    tracing::debug!(revision, records, "made a keyframe");
+    tracing::debug!(revision, rows, "made a keyframe");
     Ok(true)
 }
 
-/// Some records, to be written as those of a keyframe, and where the next ones begin.
+/// Some rows, to be written as those of a keyframe, how many they are, and where the next ones begin.
 fn copy_some(
     store: &dyn StateStore,
     from: &[u8],
     prefix: &[u8],
-) -> Result<(Batch, Option<Vec<u8>>), RecoveryError> {
-    let (mut batch, mut next) = (Batch::default(), None);
-    store.scan(Space::Rows, from, keys::REQUESTS, &mut |key, value| {
-        if batch.ops.len() == RECORDS_PER_STEP {
+) -> Result<(Batch, usize, Option<Vec<u8>>), RecoveryError> {
+    let (mut batch, mut copied, mut next, mut problem) = (Batch::default(), 0, None, None);
+    store.scan(Space::Rows, from, keys::REQUESTS, &mut |key, record| {
+        if copied >= ROWS_PER_STEP {
             next = Some(key.to_vec());
             return false;
         }
-        batch.put(Space::Views, [prefix, key].concat(), value.to_vec());
-        true
+        match rows::split(record) {
+            Ok(rows) => copied += rows.len(),
+            Err(corrupt) => problem = Some(corrupt),
+        }
+        batch.put(Space::Views, [prefix, key].concat(), record.to_vec());
+        problem.is_none()
     })?;
-    Ok((batch, next))
+    problem.map_or(Ok((batch, copied, next)), |corrupt| Err(corrupt.into()))
 }
 
 /// The newest keyframe at or before a revision.
@@ -168,7 +173,7 @@ fn complete(store: &dyn StateStore, revision: Revision) -> Result<Option<Keyfram
     let Some(bytes) = store.get(Space::Views, &keys::keyframe(revision))? else {
         return Ok(None);
     };
-    let records = keys::number(local::payload("a keyframe", &bytes)?)
-        .ok_or_else(|| Corrupt::new("a keyframe", "how many records it has is no number"))?;
-    Ok(Some(Keyframe { revision, records }))
+    let rows = keys::number(local::payload("a keyframe", &bytes)?)
+        .ok_or_else(|| Corrupt::new("a keyframe", "how many rows it has is no number"))?;
+    Ok(Some(Keyframe { revision, rows }))
 }

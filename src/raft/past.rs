@@ -13,8 +13,8 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use super::keyframe;
-use super::recovery::Records;
 use super::recovery::RecoveryError;
+use super::recovery::Rows;
 use super::recovery::fold_block;
 use super::recovery::revision_of_rows;
 use super::state_machine::Applied;
@@ -33,8 +33,8 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 
-/// Records that are read, or written, in one step.
-pub(super) const RECORDS_PER_STEP: usize = 1_000;
+/// A step ends with the record with which it has read, or written, so many rows.
+pub(super) const ROWS_PER_STEP: usize = 1_000;
 
 /// A step ends with the block in which it has folded so many events.
 const EVENTS_PER_STEP: u64 = 1_000;
@@ -212,9 +212,9 @@ impl<'a> Steps<'a> {
             (None, Some(frame), _) => {
                 tracing::debug!(base = frame.revision, revision, "{MADE} from a keyframe");
                 let prefix = keys::keyframe(frame.revision);
-                let (state, records) = self.load(Space::Views, &prefix, frame.revision).await?;
-                if records != frame.records {
-                    let problem = format!("it says {} records and has {records}", frame.records);
+                let (state, rows) = self.load(Space::Views, &prefix, frame.revision).await?;
+                if rows != frame.rows {
+                    let problem = format!("it says {} rows and has {rows}", frame.rows);
                     return Err(Corrupt::new("a keyframe", problem).into());
                 }
                 Ok(state)
@@ -227,22 +227,22 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The state that records make whose keys begin with a prefix, and how many they are.
+    /// The state that rows make whose keys begin with a prefix, and how many they are.
     async fn load(&self, space: Space, prefix: &[u8], revision: Revision) -> Result<(State, u64), Stop> {
-        let mut records = Records::default();
+        let mut rows = Rows::default();
         let mut from = [prefix, keys::ROWS.0].concat();
         let to = [prefix, keys::REQUESTS].concat();
         loop {
-            let next = load_some(self.store(), space, &from, &to, &mut records);
+            let next = load_some(self.store(), space, &from, &to, &mut rows);
             match self.step(next).await? {
                 Some(next) => from = next,
                 None => break,
             }
         }
         loop {
-            let done = records.finish_some(RECORDS_PER_STEP, revision);
+            let done = rows.finish_some(ROWS_PER_STEP, revision);
             if let Some(state) = self.step(done).await? {
-                return Ok((state, records.count()));
+                return Ok((state, rows.count()));
             }
         }
     }
@@ -295,22 +295,24 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Loads some records, and says where the next ones begin; `None` after the last.
+/// Loads some rows, and says where the next ones begin; `None` after the last.
 fn load_some(
     store: &dyn StateStore,
     space: Space,
     from: &[u8],
     to: &[u8],
-    records: &mut Records,
+    rows: &mut Rows,
 ) -> Result<Option<Vec<u8>>, RecoveryError> {
     let (mut next, mut problem, mut loaded) = (None, None, 0);
     store.scan(space, from, to, &mut |key, value| {
-        if loaded == RECORDS_PER_STEP {
+        if loaded >= ROWS_PER_STEP {
             next = Some(key.to_vec());
             return false;
         }
-        loaded += 1;
-        problem = records.add(value).err();
+        match rows.add(value) {
+            Ok(added) => loaded += added,
+            Err(corrupt) => problem = Some(corrupt),
+        }
         problem.is_none()
     })?;
     problem.map_or(Ok(next), |corrupt| Err(corrupt.into()))

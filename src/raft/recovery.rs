@@ -82,33 +82,35 @@ pub(super) fn revision_of_rows(store: &dyn StateStore) -> Result<Option<Revision
     revision.map(Some).ok_or_else(|| Corrupt::new(WHAT, "it is no number").into())
 }
 
-/// Stored records on their way to a state, in the order of their keys.
+/// Stored rows on their way to a state, in the order of their keys.
 #[derive(Default)]
-pub(super) struct Records {
+pub(super) struct Rows {
     /// Of the resources, which come before everything that is counted in them.
     decimals: Vec<u8>,
     loading: Loading,
     count: u64,
 }
 
-impl Records {
-    pub(super) fn add(&mut self, value: &[u8]) -> Result<(), Corrupt> {
-        let rows = rows::decode(value, &|id: ResourceId| self.decimals.get(id.0 as usize).copied())?;
-        self.count += 1;
+impl Rows {
+    /// Adds those of a record, and tells how many there were.
+    pub(super) fn add(&mut self, record: &[u8]) -> Result<usize, Corrupt> {
+        let rows = rows::decode(record, &|id: ResourceId| self.decimals.get(id.0 as usize).copied())?;
+        let added = rows.len();
+        self.count += added as u64;
         for row in rows {
             if let Row::Resource(_, Resource { decimals, .. }) = &row {
                 self.decimals.push(*decimals);
             }
             self.loading.add(row).map_err(|error| Corrupt::new("the state", error))?;
         }
-        Ok(())
+        Ok(added)
     }
 
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// When all of them are there: goes on with so many scopes. Gives the state when it is done, which must
+    /// When all rows are there: goes on with so many scopes. Gives the state when it is done, which must
     /// be at this revision.
     pub(super) fn finish_some(
         &mut self,
@@ -131,16 +133,16 @@ fn load_rows(store: &dyn StateStore) -> Result<State, RecoveryError> {
     let Some(revision) = revision_of_rows(store)? else {
         return Ok(State::default());
     };
-    let mut records = Records::default();
+    let mut rows = Rows::default();
     let mut problem = None;
     store.scan(Space::Rows, keys::ROWS.0, keys::ROWS.1, &mut |_, value| {
-        problem = records.add(value).err();
+        problem = rows.add(value).err();
         problem.is_none()
     })?;
     if let Some(corrupt) = problem {
         return Err(corrupt.into());
     }
-    let state = records.finish_some(usize::MAX, revision)?;
+    let state = rows.finish_some(usize::MAX, revision)?;
     Ok(state.expect("there are not so many scopes"))
 }
 

@@ -64,7 +64,7 @@ use crate::store::StoreError;
 /// Rows are written at the latest when this many changes have come together: those of some 5,000
 /// reservations. Commands and reads wait while they are written, so it is not many at a time; but an account
 /// that many of them touch is written once, so it is not few.
-const CHANGES_PER_CHECKPOINT: usize = 25_000;
+const CHANGES_PER_CHECKPOINT: usize = 16_000;
 
 /// How far the state has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -240,7 +240,7 @@ impl Applied {
         };
         let state = &mut current.state;
         let changed = state.take_changed();
-        let mut batch = Batch { ops: Vec::with_capacity(changed.len() + 1) };
+        let mut batch = Batch { ops: Vec::with_capacity(changed.len() / 4) };
         for key in changed {
             let at = keys::record(key);
             // Ascending, so those of one record come one after the other.

@@ -135,7 +135,7 @@ async fn data_of_a_newer_format_is_not_touched() {
     move_in(&mut node).await;
     let format = node.data_dir.join("FORMAT");
     let known = fs::read_to_string(&format).expect("a format file");
-    for (content, word) in [("quorate data 2\n", "quorate data 2"), ("", "FORMAT")] {
+    for (content, word) in [("quorate data 1\n", "quorate data 1"), ("", "FORMAT")] {
         fs::write(&format, content).expect("write the format file");
         let said = node.fails().await;
         refused(&said, &[word, "FORMAT", "cannot read"]);

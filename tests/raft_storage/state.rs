@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use quorate::codec::digest::StateDigest;
 use quorate::codec::keys;
 use quorate::codec::local;
 use quorate::ledger::rows::RowKey;
@@ -23,6 +24,7 @@ on_both_stores! {
     what_follows_a_checkpoint_is_folded_from_the_events,
     a_state_that_was_never_checkpointed_is_folded_from_the_events,
     an_empty_state_is_the_same_after_a_checkpoint_and_reopening,
+    what_is_stored_after_each_checkpoint_is_the_state_and_nothing_else,
     a_state_whose_writes_were_lost_is_the_same_once_the_log_is_applied_again,
     progress_says_how_far_the_state_has_come,
     events_are_listed_from_any_revision,
@@ -65,6 +67,27 @@ async fn a_checkpointed_state_is_the_same_after_reopening(subject: Subject) {
     let expected = summary_after(LENGTH).await;
     assert_eq!(keys::number(&checkpointed[1..]), Some(expected.events.len() as u64));
     assert_eq!(summary(&Applied::open(state).unwrap()).await, expected);
+}
+
+async fn what_is_stored_after_each_checkpoint_is_the_state_and_nothing_else(subject: Subject) {
+    let applied = subject.open_state();
+    let mut shared = 0;
+    // Holds and requests come into records that are there already, and go from them.
+    for entry in history(LENGTH) {
+        apply(&applied, vec![entry]).await;
+        let revision = applied.read().revision();
+        let stored = applied.digest(revision).await.unwrap();
+        assert_eq!((stored.revision, stored.digest), (revision, StateDigest::of(&applied.read())));
+        let rows: Vec<RowKey> = applied.read().rows().map(|row| row.key()).collect();
+        let mut records: Vec<Vec<u8>> = rows.iter().map(|key| keys::record(*key)).collect();
+        records.dedup();
+        shared = rows.len() - records.len();
+        assert_eq!(keys_of(&**applied.store(), Space::Rows), records, "at revision {revision}");
+    }
+    assert!(shared > 20, "hardly any rows share a record: {shared}");
+    applied.store().flush().await.unwrap();
+    drop(applied);
+    assert_eq!(summary(&subject.open_state()).await, summary_after(LENGTH).await);
 }
 
 async fn what_follows_a_checkpoint_is_folded_from_the_events(subject: Subject) {

@@ -409,8 +409,8 @@ fn a_pointer_that_names_nothing_sensible_stops_the_open() {
 fn a_directory_of_another_format_is_refused() {
     let node = Node::new();
     drop(node.open());
-    fs::write(node.path("FORMAT"), "quorate data 2\n").unwrap();
-    assert_says(&node.refusal(), "\"quorate data 2\", which this version cannot read");
+    fs::write(node.path("FORMAT"), "quorate data 1\n").unwrap();
+    assert_says(&node.refusal(), "\"quorate data 1\", which this version cannot read");
 }
 
 // The disk is watched.

@@ -165,7 +165,7 @@ impl Engine {
             return Ok(());
         }
         let mut options = within(from, to);
-        // They are read once, from one end to the other, and then are in memory.
+        // They are read from one end to the other, and what is read often is in memory: the state.
         options.fill_cache(space != Space::Rows);
         self.visit(action, column, options, from, visit)
     }

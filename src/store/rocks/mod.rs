@@ -43,7 +43,7 @@ use super::Store;
 use super::StoreError;
 
 const OPEN: &str = "open the data directory";
-const FORMAT: &str = "quorate data 1\n";
+const FORMAT: &str = "quorate data 2\n";
 
 /// Keeps a node's data in a directory.
 #[derive(Clone)]

@@ -119,7 +119,7 @@ fn column(which: Instance, space: Space, cache: &Cache) -> Options {
     match space {
         // What is compressed together: events are read in long runs.
         Space::Events => blocks.set_block_size(EVENTS_TOGETHER),
-        // They are asked for single keys which may not be there.
+        // They are asked for single records which may not be there.
         Space::Views => blocks.set_bloom_filter(10.0, false),
         // Rows are only ever read from one end to the other.
         Space::Meta | Space::Entries | Space::Rows => {}

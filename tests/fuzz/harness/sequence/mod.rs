@@ -9,6 +9,7 @@ mod source;
 mod steps;
 
 use quorate::codec::batch;
+use quorate::codec::keys;
 use quorate::codec::rows;
 use quorate::ledger::Command;
 use quorate::ledger::Request;
@@ -75,9 +76,17 @@ impl Sequence {
         &self.follower.blocks
     }
 
-    /// All records in the end.
+    /// All records of the state as it is now.
     pub fn records(&self) -> Vec<Vec<u8>> {
-        rows::records(&self.state).collect()
+        let rows: Vec<Row> = self.state.rows().collect();
+        let together = rows.chunk_by(|one, next| keys::record(one.key()) == keys::record(next.key()));
+        let record = |rows: &[Row]| {
+            let record = rows::encode(rows);
+            let stored = rows::record_of(&self.state, rows[0].key());
+            assert_eq!(stored.as_ref(), Some(&record), "a record has other rows than those with its key");
+            record
+        };
+        together.map(record).collect()
     }
 
     fn step(&mut self, source: &mut Source<'_>) {
@@ -190,7 +199,7 @@ impl Sequence {
             }
             decoded
         };
-        let rows: Vec<Row> = rows::records(&self.state).flat_map(decode).collect();
+        let rows: Vec<Row> = self.records().into_iter().flat_map(decode).collect();
         assert!(
             self.state.rows().eq(rows.iter().cloned()),
             "rows mean something else when they are read back"
