@@ -61,10 +61,10 @@ use crate::store::Space;
 use crate::store::StateStore;
 use crate::store::StoreError;
 
-/// Rows are written at the latest when this many changes have come together: those of some 5,000
+/// Rows are written at the latest when this many changes have come together: those of some 8,000
 /// reservations. Commands and reads wait while they are written, so it is not many at a time; but an account
 /// that many of them touch is written once, so it is not few.
-const CHANGES_PER_CHECKPOINT: usize = 16_000;
+const CHANGES_PER_CHECKPOINT: usize = 25_000;
 
 /// How far the state has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
