@@ -158,9 +158,8 @@ pub fn split(record: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
     let mut rows = Vec::new();
     let mut fields = Fields::new(WHAT, local::payload(WHAT, record)?);
     while let Some(field) = fields.next() {
-        match field? {
-            (ROWS, value) => rows.push(fields.bytes(value)?),
-            _ => {}
+        if let (ROWS, value) = field? {
+            rows.push(fields.bytes(value)?);
         }
     }
     Ok(rows)

@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn what_was_taken_or_forgotten_is_noted_again() {
-        let [root, other] = [0, RECENT as u32].map(|scope| RowKey::Account(ScopeId(scope), ResourceId(0)));
+        let account = |scope| RowKey::Account(ScopeId(scope), ResourceId(0));
+        let root = account(0);
+        let other = account(u32::try_from(RECENT).expect("they are few"));
         let mut changed = Changed::default();
         let note = |changed: &mut Changed, keys: &[RowKey]| keys.iter().for_each(|key| changed.note(*key));
         note(&mut changed, &[RowKey::Ledger, root, root, RowKey::Hold(2), root]);
