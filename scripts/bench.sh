@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Measures what Quorate promises, beside its peers, on this machine, and prints it as Markdown: three
 # nodes and whoever asks them share it. About 25 minutes; nothing else should run meanwhile. The program is
-# that of scripts/dist.sh, which is run before, or the one that QUORATE_BIN names.
+# that of scripts/dist.sh, which is built before, or another one that QUORATE_BIN names.
 #
 #   scripts/bench.sh               everything
 #   scripts/bench.sh --quick       short runs, to see that it works; figures that say little
 #   scripts/bench.sh --no-peers    Quorate alone
 #   scripts/bench.sh --data-dir D  nodes keep their data below D, to measure its disk
 set -euo pipefail
-named=${QUORATE_BIN:-}
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"; }
@@ -42,10 +41,10 @@ else
 fi
 
 scripts=$QUORATE_ROOT/scripts
-if [[ -z $named ]]; then
+if [[ $QUORATE_BIN == "$CARGO_TARGET_DIR/release/quorate" ]]; then
     QUORATE_BIN=$("$scripts/dist.sh") || die "the program could not be built; scripts/dist.sh says why"
 fi
-[[ -x $QUORATE_BIN ]] || die "there is no $QUORATE_BIN; unset QUORATE_BIN to use the one that is built"
+[[ -x $QUORATE_BIN ]] || die "there is no $QUORATE_BIN; unset QUORATE_BIN to have it built by scripts/dist.sh"
 
 commands=() last=""
 # Measures, and keeps the JSON in $last.

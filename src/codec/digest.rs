@@ -11,8 +11,8 @@ use super::keys::FORMAT;
 use super::rows;
 use crate::ledger::State;
 
-/// SHA-256 over all rows in order, each with its format byte and preceded by its length. How they are spread
-/// over records makes no difference.
+/// SHA-256 over all rows in order, each with its format byte, which its length before it counts. How they are
+/// spread over records makes no difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateDigest([u8; 32]);
 

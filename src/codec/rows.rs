@@ -50,6 +50,7 @@ use crate::proto::storage::v1 as storage;
 use crate::proto::storage::v1::row::Row as Message;
 
 const WHAT: &str = "rows of the state";
+const EMPTY: &str = "a record has none";
 
 /// The field of `Record` with its rows.
 const ROWS: u32 = 1;
@@ -153,7 +154,7 @@ fn write_row(bytes: &mut Writer<'_>, row: &Row) {
     bytes.fields(&storage::Row { row: Some(message) });
 }
 
-/// The rows of a record, each as its message, without looking into them.
+/// The rows of a record, each as its message, without looking into them; there is at least one.
 pub fn split(record: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
     let mut rows = Vec::new();
     let mut fields = Fields::new(WHAT, local::payload(WHAT, record)?);
@@ -162,6 +163,9 @@ pub fn split(record: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
             rows.push(fields.bytes(value)?);
         }
     }
+    if rows.is_empty() {
+        return Err(Corrupt::new(WHAT, EMPTY));
+    }
     Ok(rows)
 }
 
@@ -169,7 +173,7 @@ pub fn split(record: &[u8]) -> Result<Vec<&[u8]>, Corrupt> {
 pub fn decode(bytes: &[u8], decimals: Decimals<'_>) -> Result<Vec<Row>, Corrupt> {
     let record: storage::Record = local::message(WHAT, bytes)?;
     if record.rows.is_empty() {
-        return Err(Corrupt::new(WHAT, "it has none"));
+        return Err(Corrupt::new(WHAT, EMPTY));
     }
     record.rows.into_iter().map(|row| decode_row(row, decimals)).collect()
 }

@@ -108,7 +108,7 @@ pub enum Row {
 }
 
 impl Row {
-    /// The key it is stored under.
+    /// Which row it is.
     pub fn key(&self) -> RowKey {
         match self {
             Self::Ledger { .. } => RowKey::Ledger,

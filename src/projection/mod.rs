@@ -15,8 +15,8 @@
 //! | `holders` | who takes how much |
 //! | `denials` | what was not carried out, and why |
 //!
-//! Nothing here delays the ledger: events are read from the store after they were written there. It
-//! knows nothing of Raft, threads, or who asks.
+//! The ledger waits for nothing here but the moment in which one projection is written: events are folded
+//! after they were written. It knows nothing of Raft, threads, or who asks.
 
 pub mod denials;
 pub mod history;

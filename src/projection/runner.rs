@@ -30,7 +30,8 @@ const PAGE_BYTES: usize = 256 << 10;
 const PAGE_BLOCKS: usize = 512;
 
 /// What was folded is written at the latest when it is so many events. The more of them, the more touch the
-/// same records, which are then read and written once.
+/// same records, which are then read and written once; but what is decided waits while a projection is
+/// written, and longer.
 const EVENTS_PER_WRITE: u64 = 65_536;
 
 /// How far a projection is.
@@ -154,7 +155,7 @@ impl Runner {
         let waited_for = |slot: &Slot| slot.written < wanted && (is_done || slot.folded >= wanted);
         if most >= EVENTS_PER_WRITE || most > 0 && (is_due || self.slots.iter().any(waited_for)) {
             let has_news = |at: &usize| pending(&self.slots[*at]) > 0;
-            self.to_write = (0..self.slots.len()).filter(has_news).collect();
+            self.to_write = (0..self.slots.len()).rev().filter(has_news).collect();
             self.slots.iter_mut().for_each(|slot| slot.has_all = slot.folded >= head);
             return Ok(Next::More);
         }

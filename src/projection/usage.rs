@@ -434,6 +434,9 @@ pub fn series(
     // What is no longer kept is not shown.
     let first = from.max(period.first(now)) / length;
     let end = to.min(now.saturating_add(1)).div_ceil(length);
+    if first >= end {
+        return Ok(Vec::new());
+    }
     let mut kept = Periods::new();
     let (first_segment, last_segment) = (first / period.per_segment(), end / period.per_segment());
     for segment in first_segment..=last_segment {
