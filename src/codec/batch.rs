@@ -185,7 +185,7 @@ struct Names {
 }
 
 /// A text that need not be made once more when it is the last one again.
-fn again(last: &mut Arc<str>, text: &str) -> Arc<str> {
+pub(crate) fn again(last: &mut Arc<str>, text: &str) -> Arc<str> {
     if **last != *text {
         *last = Arc::from(text);
     }

@@ -27,6 +27,7 @@ use super::ProjectionError;
 use super::views::ViewBatch;
 use super::views::Views;
 use crate::codec::Corrupt;
+use crate::codec::batch::again;
 use crate::codec::event::stored;
 use crate::codec::event::stored::Happened;
 use crate::codec::event::stored::Stored;
@@ -257,14 +258,6 @@ impl Default for Holders {
     }
 }
 
-/// The piece of memory that has a name, which is that of the last one if they are the same.
-fn shared(last: &mut Arc<str>, name: &str) -> Arc<str> {
-    if **last != *name {
-        *last = name.into();
-    }
-    Arc::clone(last)
-}
-
 impl Holders {
     /// The record with a hold.
     fn record(&mut self, views: &Views<'_>, hold: HoldId) -> Result<&mut Record, ProjectionError> {
@@ -318,7 +311,7 @@ impl Holders {
             lines.push(more);
         }
         let [consumer, actor] = &mut self.names;
-        let (consumer, actor) = (shared(consumer, reserved.consumer), shared(actor, event.actor));
+        let (consumer, actor) = (again(consumer, reserved.consumer), again(actor, event.actor));
         let held = Held { id: event.revision, consumer, actor, lines };
         self.record(views, event.revision)?.put(held);
         Ok(())
