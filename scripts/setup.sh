@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this machine lacks: a C++ compiler and libclang, for RocksDB.
+# Installs what the build needs and this machine lacks: a C++ compiler and libclang, for RocksDB,
+# and make, for the allocator.
 # Says nothing and changes nothing when all is there. Rust itself is left to you. With --faults it
 # installs what scripts/chaos.sh can do without, but with fewer kinds of fault, and never fails.
 set -euo pipefail
@@ -44,6 +45,7 @@ has_libclang() {
 missing_packages() {
     command -v cc >/dev/null || echo gcc
     command -v c++ >/dev/null || echo g++
+    command -v make >/dev/null || echo make
     has_libclang || echo libclang-dev
 }
 

@@ -22,7 +22,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     if planted::POSSIBLE {

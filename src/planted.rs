@@ -47,6 +47,8 @@ bugs! {
         "The log is purged up to a snapshot that is not flushed.";
     CommittedAhead, "committed-ahead", "S6",
         "The last entry of the log is saved as the last that is committed.";
+    StandsAtOnce, "stands-at-once", "L2",
+        "A node that has just started stands for election like any other.";
     StateInTwoBatches, "state-in-two-batches", "S2",
         "Events are written in one batch, and how far the log is applied in another.";
     SnapshotWithoutRequests, "snapshot-without-requests", "S3, S5",

@@ -31,7 +31,7 @@ pub fn ask(users: usize, holds: usize) -> usize {
     let output = Command::new(program)
         .args([FLAG, &users.to_string(), &holds.to_string()])
         // What is freed goes back at once: otherwise the answer depends on what the allocator happens to keep.
-        .env("MIMALLOC_PURGE_DELAY", "0")
+        .env("MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
         .output()
         .expect("this program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -20,7 +20,7 @@ use quorate::telemetry;
 use rocksdb::Env;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 unsafe extern "C" {
     /// Of `files.cc`.

@@ -151,8 +151,8 @@ impl Default for RaftSettings {
     fn default() -> Self {
         Self {
             heartbeat_ms: 100,
-            election_timeout_min_ms: 300,
-            election_timeout_max_ms: 450,
+            election_timeout_min_ms: 200,
+            election_timeout_max_ms: 350,
             snapshot_after_entries: 20_000,
             keep_entries: 10_000,
             checkpoint_interval_ms: 2_000,

@@ -17,6 +17,8 @@
 //! | `past` | states of the past, and which are kept |
 //! | `newcomer` | a member whose data is gone |
 //! | `cluster` | status, membership, leadership |
+//! | `candidacy` | a node that has just started lets others be elected |
+//! | `retry` | again, until the deadline |
 //! | `room` | disks that are nearly full |
 //! | `relay` | what nodes ask of each other on behalf of clients |
 //!
@@ -24,6 +26,7 @@
 //! (no leader, a leader that is going) is tried again until the caller's deadline, and then
 //! reported as *unknown*, never as done or not done.
 
+mod candidacy;
 pub mod cluster;
 pub mod deadline;
 mod export;
@@ -35,6 +38,7 @@ mod propose;
 mod read;
 pub mod relay;
 pub mod retention;
+mod retry;
 mod room;
 mod scrub;
 mod tick;
@@ -52,12 +56,12 @@ use tokio::sync::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio::time::sleep;
 use tokio::time::timeout_at;
 
 use self::propose::Prepared;
 use self::read::ReadPoint;
 use self::retention::Retention;
+use self::retry::Retry;
 pub use self::view::Read;
 pub use self::view::View;
 use crate::clock::Clock;
@@ -232,6 +236,7 @@ impl Node {
         tasks.spawn(read::run(Arc::downgrade(&node), waiting));
         tasks.spawn(past::run(Arc::downgrade(&node), wanted));
         tasks.spawn(tick::run(Arc::downgrade(&node)));
+        tasks.spawn(candidacy::run(Arc::downgrade(&node)));
         tasks.spawn(watch::pump::run(Arc::downgrade(&node)));
         tasks.spawn(room::run(Arc::downgrade(&node)));
         Ok(node)
@@ -287,7 +292,7 @@ impl Node {
         let possible = requests.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
         let mut left: VecDeque<Arc<Prepared>> = possible.map(|(request, _)| Arc::new(request)).collect();
         let mut outcomes = Vec::with_capacity(left.len());
-        let mut retry = Retry::until(deadline);
+        let mut retry = Retry::until(deadline, self);
         let mut attempts = propose::Attempts::default();
         let undecided = loop {
             if left.is_empty() {
@@ -306,9 +311,9 @@ impl Node {
                 result => result,
             }));
             match error {
-                None => retry = Retry::until(deadline),
+                None => retry = Retry::until(deadline, self),
                 Some(error) => {
-                    if let Err(error) = retry.pause(error, &*self.parts.rng).await {
+                    if let Err(error) = retry.pause(error).await {
                         break Some(error);
                     }
                 }
@@ -351,11 +356,11 @@ impl Node {
         deadline: Instant,
         attempt: impl Fn() -> F,
     ) -> Result<T, Error> {
-        let mut retry = Retry::until(deadline);
+        let mut retry = Retry::until(deadline, self);
         loop {
             match attempt().await {
                 Ok(done) => return Ok(done),
-                Err(error) => retry.pause(error, &*self.parts.rng).await?,
+                Err(error) => retry.pause(error).await?,
             }
         }
     }
@@ -389,35 +394,5 @@ impl Node {
         } else {
             "this node belongs to no cluster yet; when all members run, form it with: quorate cluster init"
         })
-    }
-}
-
-/// Trying again, with pauses that grow.
-struct Retry {
-    deadline: Instant,
-    pause: Duration,
-    earlier: Option<Error>,
-}
-
-impl Retry {
-    fn until(deadline: Instant) -> Self {
-        Self { deadline, pause: FIRST_PAUSE, earlier: None }
-    }
-
-    /// Waits before the next attempt, or returns why there is none.
-    async fn pause(&mut self, error: Error, rng: &dyn Rng) -> Result<(), Error> {
-        if error.kind != ErrorKind::Unavailable {
-            return Err(error);
-        }
-        let pause = rng.jitter(self.pause);
-        let now = Instant::now();
-        if now + pause >= self.deadline {
-            // That time ran out says less than what kept it from working before.
-            return Err(self.earlier.take().filter(|_| now >= self.deadline).unwrap_or(error));
-        }
-        self.earlier = Some(error);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        sleep(pause).await;
-        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::codec::keys;
 use crate::ledger::Revision;
 use crate::proto::v1;
 use crate::store::Space;
+use crate::store::StateStore;
 use crate::store::StoreError;
 
 /// A page of events ends with the one that reaches this many bytes: a thousand readers that take
@@ -64,6 +65,25 @@ impl Applied {
         })?;
         Ok(first.map_or_else(|| self.read().revision(), |first| first.saturating_sub(1)))
     }
+}
+
+/// Visits the event blocks from the one with the event `from` on, in order, until `visit` returns false.
+pub(super) fn visit_blocks(
+    store: &dyn StateStore,
+    from: Revision,
+    visit: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), StoreError> {
+    // The block that contains `from` may begin before it. It is large, and read once.
+    let first = store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
+    let mut next = keys::block(0).to_vec();
+    if let Some((key, block)) = first {
+        if !visit(&block) {
+            return Ok(());
+        }
+        next = key.to_vec();
+        next.push(0);
+    }
+    store.scan(Space::Events, &next, &keys::block(Revision::MAX), &mut |_, block| visit(block))
 }
 
 /// The block in which the last page ended. Most often the next begins there, and a block may be far

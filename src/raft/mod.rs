@@ -39,6 +39,9 @@ pub use types::Payload;
 pub use types::Reply;
 pub use types::TypeConfig;
 
+use crate::planted::Bug;
+use crate::planted::planted;
+
 /// The consensus engine of this node.
 pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
@@ -85,6 +88,8 @@ pub async fn start(
         max_in_snapshot_log_to_keep: settings.keep_entries,
         backoff: "20ms 40ms 80ms ...400ms".to_owned(),
         enable_pre_vote: Some(true),
+        // The node says when it may stand: others go first.
+        enable_elect: planted(Bug::StandsAtOnce),
         // The state is flushed lazily: a restarted leader has to be elected again.
         enable_leader_restore: Some(false),
         // A leader that can send but not receive must fall silent, or nobody replaces it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+use super::events::visit_blocks;
 use super::keyframe;
 use super::recovery::RecoveryError;
 use super::recovery::Rows;
@@ -321,11 +322,8 @@ fn load_some(
 /// Folds some of the events that follow, up to a revision.
 fn fold_some(store: &dyn StateStore, state: &mut State, upto: Revision) -> Result<(), RecoveryError> {
     let first = state.revision() + 1;
-    // The block that has the next event may begin before it.
-    let block = store.last(Space::Events, &keys::block(0), &keys::block(first + 1))?;
-    let start = block.map_or_else(|| keys::block(first).to_vec(), |(key, _)| key.to_vec());
     let mut problem = None;
-    store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| {
+    visit_blocks(store, first, &mut |value| {
         problem = fold_block(state, value, &(first..=upto), State::follow).err();
         let folded = state.revision() + 1 - first;
         problem.is_none() && state.revision() < upto && folded < EVENTS_PER_STEP

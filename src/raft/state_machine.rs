@@ -24,6 +24,7 @@ use openraft::storage::EntryResponder;
 use openraft::storage::RaftStateMachine;
 use tokio::sync::watch;
 
+use super::events::visit_blocks;
 use super::fresh::Fresh;
 use super::fresh::FreshEvents;
 use super::recovery;
@@ -181,10 +182,7 @@ impl Applied {
     /// Visits the event blocks from the one with the event `from` on, in order, until `visit` returns
     /// false.
     pub fn blocks(&self, from: Revision, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
-        // The block that contains `from` may begin before it.
-        let before = self.store.last(Space::Events, &keys::block(0), &keys::block(from.saturating_add(1)))?;
-        let start = before.map_or_else(|| keys::block(0).to_vec(), |(key, _)| key.to_vec());
-        self.store.scan(Space::Events, &start, &keys::block(Revision::MAX), &mut |_, value| visit(value))
+        visit_blocks(&*self.store, from, visit)
     }
 
     /// Writes what was made of events of a generation, as one. Does not wait: it gives the batch back

@@ -30,6 +30,7 @@ use turmoil::Sim;
 
 use crate::check::raft::Look;
 use crate::check::raft::Raft;
+use crate::check::raft::term_led_by;
 use crate::check::stops::Stops;
 use crate::net::SeededRng;
 use crate::net::SettableClock;
@@ -134,6 +135,8 @@ pub struct Cluster {
     restarts: Restarts,
     stopped: Stopped,
     raft_seen: Raft,
+    /// A node that ends whenever it leads, and the term in which it did so last.
+    breaks_as_leader: Option<(usize, u64)>,
     torn: u64,
     slowest_message: Duration,
 }
@@ -175,6 +178,7 @@ impl Cluster {
             restarts: Restarts::default(),
             stopped: Stopped::default(),
             raft_seen: Raft::default(),
+            breaks_as_leader: None,
             torn: 0,
             slowest_message: slowest,
         };
@@ -403,9 +407,30 @@ impl Cluster {
         self.sim.crash(HOSTS[node]);
     }
 
+    /// From now on the process of a node ends as soon as others hear that it leads, and is started again.
+    pub fn break_as_leader(&mut self, node: usize) {
+        trace::line(format_args!("{} breaks when it leads", HOSTS[node]));
+        self.breaks_as_leader = Some((node, 0));
+    }
+
+    /// Ends the node that breaks when it leads, if it has begun to.
+    fn break_leader(&mut self) {
+        let Some((node, last)) = self.breaks_as_leader else { return };
+        let heard =
+            self.others(node).into_iter().filter_map(|other| term_led_by(node, &self.hosts[other].disk));
+        if let Some(term) = heard.max().filter(|term| *term > last)
+            && self.sim.is_host_running(HOSTS[node])
+        {
+            self.kill(node);
+            self.hosts[node].starts_at = Some(self.sim.elapsed() + START);
+            self.breaks_as_leader = Some((node, term));
+        }
+    }
+
     /// Ends all partitions and defects, and starts the nodes that are down.
     pub fn heal(&mut self) {
         trace::line(format_args!("heal"));
+        self.breaks_as_leader = None;
         let now = self.sim.elapsed();
         for node in self.nodes() {
             let name = HOSTS[node];
@@ -429,9 +454,10 @@ impl Cluster {
         }
     }
 
-    /// Ends the hosts whose nodes have stopped by themselves, and starts them again. Fails if one has
+    /// Ends the hosts whose nodes have stopped by themselves or are to end, and starts them again. Fails if one has
     /// stopped without a reason, or had one and goes on.
     pub fn reap(&mut self) -> Result<(), String> {
+        self.break_leader();
         let now = self.sim.elapsed();
         for (node, problem) in self.stopped.take() {
             trace::line(format_args!("{} stops: {problem}", HOSTS[node]));

@@ -32,9 +32,10 @@ thread_local! {
     static HOST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Collects what is logged on this thread, until the guard is dropped. A panic of a simulated
-/// node ends the process: the runtime of the node would only end the task.
-pub fn begin(seed: u64) -> tracing::subscriber::DefaultGuard {
+/// Collects what is logged on this thread, until the guard is dropped: `messages` too, or only the rest,
+/// when nobody will look at the trace of a run that passes. A panic of a simulated node ends the process:
+/// the runtime of the node would only end the task.
+pub fn begin(seed: u64, messages: bool) -> tracing::subscriber::DefaultGuard {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let report = std::panic::take_hook();
@@ -50,7 +51,7 @@ pub fn begin(seed: u64) -> tracing::subscriber::DefaultGuard {
         }));
     });
     let targets = Targets::new()
-        .with_target("turmoil", Level::TRACE)
+        .with_target("turmoil", if messages { Level::TRACE } else { Level::INFO })
         .with_target("quorate", Level::DEBUG)
         // What else the engine tells has instants of the machine's clock in it. It does not decide
         // by them: they move with simulated time.

@@ -41,6 +41,12 @@ impl Look {
     }
 }
 
+/// The term in which a node leads, or has led last, as far as the owner of a disk has heard.
+pub fn term_led_by(node: usize, disk: &Disk) -> Option<u64> {
+    let vote: Vote = record(disk.durable(Space::Meta), keys::VOTE)?;
+    (vote.committed && vote.leader_id.node_id == node as u64 + 1).then_some(vote.leader_id.term)
+}
+
 fn record<T: DeserializeOwned>(records: Vec<(Vec<u8>, Bytes)>, key: &[u8]) -> Option<T> {
     let (_, bytes) = records.into_iter().find(|(found, _)| found == key)?;
     Some(local::decode("a record of the log", &bytes).expect("a record"))

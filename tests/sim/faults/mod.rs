@@ -42,6 +42,8 @@ pub enum Fault {
     LeaderIsKilled,
     FollowerIsKilled,
     AllAreKilled,
+    /// It ends as soon as others hear that it leads, and is started again each time.
+    LeaderBreaksAgain,
     LeaderIsIsolated,
     FollowerIsIsolated,
     /// It sends, and hears nothing.
@@ -82,7 +84,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::LeaderLosesPower,
         Self::FollowerLosesPower,
         Self::AllLosePower,
@@ -91,6 +93,7 @@ impl Fault {
         Self::LeaderIsKilled,
         Self::FollowerIsKilled,
         Self::AllAreKilled,
+        Self::LeaderBreaksAgain,
         Self::LeaderIsIsolated,
         Self::FollowerIsIsolated,
         Self::LeaderIsDeaf,
@@ -125,6 +128,7 @@ impl Fault {
             | Self::FollowerLosesPower
             | Self::LeaderIsKilled
             | Self::FollowerIsKilled
+            | Self::LeaderBreaksAgain
             | Self::LeaderIsIsolated
             | Self::FollowerIsIsolated
             | Self::LeaderIsDeaf

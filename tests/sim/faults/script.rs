@@ -26,6 +26,9 @@ const CATCHING_UP_MS: std::ops::Range<u64> = 5..250;
 /// How long a node runs that is to be replaced: long enough to see that it must not.
 const REPLACED_MS: std::ops::Range<u64> = 2_000..3_500;
 
+/// How long a node breaks whenever it leads: longer than a majority may take to do without it.
+const BREAKING_MS: std::ops::Range<u64> = 6_000..7_000;
+
 /// How long a machine takes to start.
 const BOOT: Duration = Duration::from_millis(150);
 
@@ -43,6 +46,7 @@ const LOSS: f64 = 0.002;
 pub enum Action {
     CutPower(usize),
     Kill(usize),
+    BreakAsLeader(usize),
     Isolate(usize),
     Deafen(usize),
     Mute(usize),
@@ -72,6 +76,7 @@ impl Action {
         match self {
             Self::CutPower(node) => cluster.cut_power(node),
             Self::Kill(node) => cluster.kill(node),
+            Self::BreakAsLeader(node) => cluster.break_as_leader(node),
             Self::Isolate(node) => cluster.isolate(node),
             Self::Deafen(node) => cluster.deafen(node),
             Self::Mute(node) => cluster.mute(node),
@@ -139,6 +144,9 @@ impl Script<'_> {
             Fault::LeaderIsKilled => self.lasting([Action::Kill(leader)]),
             Fault::FollowerIsKilled => self.lasting([Action::Kill(follower)]),
             Fault::AllAreKilled => self.lasting(members.into_iter().map(Action::Kill)),
+            Fault::LeaderBreaksAgain => {
+                [(Duration::ZERO, Action::BreakAsLeader(leader)), (self.ms(BREAKING_MS), Action::Heal)].into()
+            }
             Fault::LeaderIsIsolated => self.lasting([Action::Isolate(leader)]),
             Fault::FollowerIsIsolated => self.lasting([Action::Isolate(follower)]),
             Fault::LeaderIsDeaf => self.lasting([Action::Deafen(leader)]),

@@ -110,4 +110,13 @@ pub const ALL: &[Scenario] = &[
         faults: &[Fault::AllLosePower; 8],
         change: |shape| shape.raft.checkpoint_interval_ms = 200,
     },
+    Scenario {
+        name: "who_breaks_as_a_leader_is_not_elected_again_and_again",
+        about: "a node with a damaged entry in its log ended as soon as it led, was started again each time, and \
+                was the first to stand for election each time: nobody else could lead",
+        seed: 26,
+        nodes: 3,
+        faults: &[Fault::LeaderBreaksAgain; 2],
+        change: as_it_is,
+    },
 ];
