@@ -232,7 +232,8 @@ fn check_raft(raft: &RaftSettings, problems: &mut Problems) {
         problems.add(
             "raft.heartbeat_ms",
             format!(
-                "is {heartbeat}; it must be below raft.election_timeout_min_ms ({min}), better a third of it"
+                "is {heartbeat}; it must be below raft.election_timeout_min_ms ({min}), better below a third of \
+                 raft.election_timeout_max_ms"
             ),
         );
     }

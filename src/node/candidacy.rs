@@ -32,7 +32,7 @@ impl Node {
         let is_alone = {
             let metrics = self.parts.raft.server_metrics();
             let metrics = metrics.borrow_watched();
-            metrics.membership_config.voter_ids().all(|id| id == self.parts.id)
+            metrics.membership_config.voter_ids().eq([self.parts.id])
         };
         if is_alone {
             return Duration::ZERO;

@@ -367,7 +367,9 @@ impl Node {
 
     /// The leader this node knows of.
     fn leader(&self) -> Option<(NodeId, Member)> {
-        let metrics = self.parts.raft.metrics();
+        // Whoever is woken by another leader finds it here: these come before those that change with every
+        // entry.
+        let metrics = self.parts.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader?;
         let member = metrics.membership_config.get_node(&leader)?.clone();
@@ -385,7 +387,7 @@ impl Node {
     /// Why there is nobody to decide anything, and what to do about it.
     fn no_leader(&self) -> Error {
         let formed = {
-            let metrics = self.parts.raft.metrics();
+            let metrics = self.parts.raft.server_metrics();
             let metrics = metrics.borrow_watched();
             metrics.membership_config.nodes().next().is_some()
         };

@@ -74,7 +74,7 @@ pub(super) async fn run(node: Weak<Node>, mut waiting: mpsc::Receiver<Waiting>) 
             return;
         };
         let (relayed, own): (Vec<_>, Vec<_>) = gathered.drain(..).partition(|waiting| waiting.relayed);
-        if node.parts.raft.is_leader() {
+        if node.reign().is_some() {
             let index = node.read_index_as_leader().await;
             own.into_iter().chain(relayed).for_each(|waiting| waiting.answer(index.clone()));
             continue;

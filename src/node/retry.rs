@@ -22,13 +22,13 @@ pub(super) struct Retry<'a> {
     deadline: Instant,
     pause: Duration,
     earlier: Option<Error>,
-    /// Under which leader it was tried; looked at when it fails first, not for each call.
-    reign: Option<VoteOf<TypeConfig>>,
+    /// The vote of the leader under which it was tried; looked at when it fails first, not for each call.
+    under: Option<VoteOf<TypeConfig>>,
 }
 
 impl<'a> Retry<'a> {
     pub(super) fn until(deadline: Instant, node: &'a Node) -> Self {
-        Self { node, deadline, pause: FIRST_PAUSE, earlier: None, reign: None }
+        Self { node, deadline, pause: FIRST_PAUSE, earlier: None, under: None }
     }
 
     /// Waits until the next attempt is worth it, or returns why there is none.
@@ -43,12 +43,12 @@ impl<'a> Retry<'a> {
             return Err(self.earlier.take().filter(|_| now >= self.deadline).unwrap_or(error));
         }
         if self.earlier.replace(error).is_none() {
-            self.reign = reign(&self.node.parts.raft);
+            self.under = leader_vote(&self.node.parts.raft);
         }
         tokio::select! {
             biased;
-            reign = another(&self.node.parts.raft, &self.reign) => {
-                self.reign = Some(reign);
+            vote = another(&self.node.parts.raft, &self.under) => {
+                self.under = Some(vote);
                 self.pause = FIRST_PAUSE;
             }
             () = sleep(pause) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
@@ -58,7 +58,7 @@ impl<'a> Retry<'a> {
 }
 
 /// The vote of the leader that this node knows of.
-fn reign(raft: &Raft) -> Option<VoteOf<TypeConfig>> {
+fn leader_vote(raft: &Raft) -> Option<VoteOf<TypeConfig>> {
     let metrics = raft.server_metrics();
     let metrics = metrics.borrow_watched();
     metrics.current_leader.is_some().then_some(metrics.vote)
@@ -69,8 +69,8 @@ async fn another(raft: &Raft, known: &Option<VoteOf<TypeConfig>>) -> VoteOf<Type
     // Not those that change with every entry.
     let mut metrics = raft.server_metrics();
     loop {
-        if let Some(reign) = reign(raft).filter(|reign| Some(*reign) != *known) {
-            return reign;
+        if let Some(vote) = leader_vote(raft).filter(|vote| Some(*vote) != *known) {
+            return vote;
         }
         if metrics.changed().await.is_err() {
             // The engine has ended: nobody will lead here again.

@@ -13,7 +13,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 
 use super::Error;
 use super::ErrorKind;
@@ -26,7 +26,8 @@ use crate::store::Health;
 /// How often a node looks at its disk.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often a leader asks the others how theirs are.
+/// How often a leader asks the others how theirs are. While something is refused for lack of room it asks as
+/// often as it looks at its own: what was repaired is known soon.
 const ASK: Duration = Duration::from_secs(5);
 
 /// How long what one has said holds: an answer that is missed now and then changes nothing.
@@ -152,6 +153,7 @@ fn refusal(disk: Disk) -> Error {
 pub(super) async fn run(node: Weak<Node>) {
     let mut others = Others::default();
     while let Some(node) = node.upgrade() {
+        let began = Instant::now();
         let health = match node.parts.medium.health() {
             Ok(health) => health,
             Err(error) => {
@@ -159,17 +161,21 @@ pub(super) async fn run(node: Weak<Node>) {
                 return;
             }
         };
-        let was = node.room.lock().is_nearly_full;
+        let (was, refuses) = {
+            let seen = node.room.lock();
+            (seen.is_nearly_full, seen.short.is_some())
+        };
         let is_nearly_full = node.room.is_nearly_full(health.free_bytes, was);
         let own = Disk { node: node.parts.id, free_bytes: health.free_bytes, is_nearly_full };
         if node.parts.raft.is_leader() {
-            others.ask(&node, is_nearly_full && !was).await;
+            others.ask(&node, refuses || is_nearly_full && !was).await;
             // Before anything is refused: with another leader nothing has to be.
             others.hand_over(&node, own).await;
         }
         node.room.note(health, is_nearly_full, others.short(&node, own));
         drop(node);
-        sleep(LOOK).await;
+        // Whoever does not answer is waited for, and that takes none of the time between two looks.
+        sleep_until(began + LOOK).await;
     }
 }
 

@@ -257,7 +257,7 @@ impl Node {
     }
 
     /// The term in which this node leads.
-    fn reign(&self) -> Option<u64> {
+    pub(super) fn reign(&self) -> Option<u64> {
         let metrics = self.parts.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.state.is_leader().then_some(metrics.vote.leader_id.term)

@@ -137,6 +137,7 @@ pub struct Cluster {
     raft_seen: Raft,
     /// A node that ends whenever it leads, and the term in which it did so last.
     breaks_as_leader: Option<(usize, u64)>,
+    broken_leaders: u64,
     torn: u64,
     slowest_message: Duration,
 }
@@ -179,6 +180,7 @@ impl Cluster {
             stopped: Stopped::default(),
             raft_seen: Raft::default(),
             breaks_as_leader: None,
+            broken_leaders: 0,
             torn: 0,
             slowest_message: slowest,
         };
@@ -416,15 +418,21 @@ impl Cluster {
     /// Ends the node that breaks when it leads, if it has begun to.
     fn break_leader(&mut self) {
         let Some((node, last)) = self.breaks_as_leader else { return };
-        let heard =
-            self.others(node).into_iter().filter_map(|other| term_led_by(node, &self.hosts[other].disk));
+        let others = self.nodes().into_iter().filter(|other| *other != node);
+        let heard = others.filter_map(|other| term_led_by(node, &self.hosts[other].disk));
         if let Some(term) = heard.max().filter(|term| *term > last)
             && self.sim.is_host_running(HOSTS[node])
         {
             self.kill(node);
             self.hosts[node].starts_at = Some(self.sim.elapsed() + START);
             self.breaks_as_leader = Some((node, term));
+            self.broken_leaders += 1;
         }
+    }
+
+    /// How often a leader was ended because it led.
+    pub fn broken_leaders(&self) -> u64 {
+        self.broken_leaders
     }
 
     /// Ends all partitions and defects, and starts the nodes that are down.
@@ -454,8 +462,8 @@ impl Cluster {
         }
     }
 
-    /// Ends the hosts whose nodes have stopped by themselves or are to end, and starts them again. Fails if one has
-    /// stopped without a reason, or had one and goes on.
+    /// Ends the hosts whose nodes have stopped by themselves or are to end, and starts them again. Fails if
+    /// one has stopped without a reason, or had one and goes on.
     pub fn reap(&mut self) -> Result<(), String> {
         self.break_leader();
         let now = self.sim.elapsed();

@@ -64,7 +64,6 @@ use shape::Shape;
 use sweep::SCENARIO;
 use sweep::SEED;
 use sweep::Sweep;
-use sweep::TRACE;
 
 /// A run makes and drops messages more than anything else: it takes less time than the system's.
 #[global_allocator]
@@ -123,7 +122,7 @@ fn the_seed_of_the_environment() {
     };
     let result = run::run(seed, &shape);
     let trace = trace::take();
-    if let Some(path) = std::env::var(TRACE).ok().filter(|path| !path.is_empty()) {
+    if let Some(path) = trace::wanted_at() {
         std::fs::write(&path, trace).unwrap_or_else(|error| panic!("write the trace to {path}: {error}"));
     }
     match result {

@@ -42,7 +42,6 @@ use crate::repeats::Repeater;
 use crate::shape::Shape;
 use crate::small;
 use crate::small::Histories;
-use crate::sweep::TRACE;
 use crate::trace;
 use crate::usage::check_usage;
 use crate::views::check_views;
@@ -139,7 +138,7 @@ impl std::fmt::Display for Summary {
 
 /// Runs a seed to its end.
 pub fn run(seed: u64, shape: &Shape) -> Result<Summary, Box<dyn Error>> {
-    let _collecting = trace::begin(seed, std::env::var_os(TRACE).is_some());
+    let _collecting = trace::begin(seed, trace::wanted_at().is_some());
     let wall = wall::Held::begin();
     trace::line(format_args!("{shape:?}"));
     let mut cluster = Cluster::new(seed, shape);

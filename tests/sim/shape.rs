@@ -47,7 +47,7 @@ impl Shape {
         let mut random = SmallRng::seed_from_u64(seed ^ 0x5AFE);
         let nodes = if random.random_ratio(1, 4) { 5 } else { 3 };
         let heartbeat_ms = random.random_range(60..=120);
-        let election_timeout_min_ms = random.random_range(300..=400);
+        let election_timeout_min_ms = random.random_range(200..=400);
         let snapshot_after_entries = random.random_range(30..=300);
         let raft = RaftSettings {
             heartbeat_ms,

@@ -23,6 +23,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::sweep::TRACE;
+
 /// How much of the trace is shown when a run fails.
 const TAIL_LINES: usize = 80;
 
@@ -30,6 +32,11 @@ thread_local! {
     static LINES: RefCell<String> = const { RefCell::new(String::new()) };
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static HOST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Where the environment wants the trace to be written.
+pub fn wanted_at() -> Option<String> {
+    std::env::var(TRACE).ok().filter(|path| !path.is_empty())
 }
 
 /// Collects what is logged on this thread, until the guard is dropped: `messages` too, or only the rest,

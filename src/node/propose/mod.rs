@@ -63,7 +63,7 @@ impl Node {
                 pending.answer(Some(Error::unavailable(problem)));
             }
         }
-        let leads = self.parts.raft.is_leader();
+        let leads = self.reign().is_some();
         if !leads {
             // A relayed command that finds no leader here goes back: it is never sent on.
             let (staying, own): (VecDeque<_>, _) = alive.into_iter().partition(|pending| pending.stays);

@@ -184,6 +184,8 @@ pub struct Faults {
     injected: BTreeMap<Fault, u64>,
     /// The errors that disks had told of when the present fault began.
     errors: u64,
+    /// … and how many leaders had been ended.
+    broken_leaders: u64,
     current: Option<(Fault, Duration)>,
     lasted: Vec<Lasted>,
 }
@@ -199,6 +201,7 @@ impl Faults {
             operator,
             injected: faults.iter().map(|fault| (*fault, 0)).collect(),
             errors: 0,
+            broken_leaders: 0,
             current: None,
             lasted: Vec::new(),
         }
@@ -258,7 +261,11 @@ impl Faults {
                     | Fault::LeaderDiskIsFull
                     | Fault::FollowerDiskIsFull
             );
-            if !is_of_a_disk || cluster.disk_errors() > self.errors {
+            let has_met = match fault {
+                Fault::LeaderBreaksAgain => cluster.broken_leaders() > self.broken_leaders,
+                _ => !is_of_a_disk || cluster.disk_errors() > self.errors,
+            };
+            if has_met {
                 *self.injected.entry(fault).or_default() += 1;
             }
             self.due = now;
@@ -271,6 +278,7 @@ impl Faults {
         };
         trace::line(format_args!("fault: {fault:?}"));
         self.errors = cluster.disk_errors();
+        self.broken_leaders = cluster.broken_leaders();
         self.current = Some((fault, now));
         self.script = Script { leader, cluster, random: &mut self.random }.of(fault);
         self.due = now;
