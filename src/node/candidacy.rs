@@ -23,7 +23,7 @@ pub(super) async fn run(node: Weak<Node>) {
     sleep(rest).await;
     raft.runtime_config().elect(true);
     drop(raft);
-    pending().await
+    pending::<()>().await;
 }
 
 impl Node {
